@@ -142,6 +142,7 @@ def run(cache: Path, folder: Path, allowed: str | None, limit: float, epochs: in
 
 
 def main() -> int:
+    """Measure, and print; 1 if the limit did not hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gb", type=float, default=20.0, help="the size of the folder")
     parser.add_argument("--limit", type=float, default=1000.0, help="the megabytes that the process may take")

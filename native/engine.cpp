@@ -217,7 +217,7 @@ template <class T> void Engine<T>::begin(const Data& data) {
 template <class T>
 Pass<T> Engine<T>::pass(long samples, uint64_t step, bool training, const T* w, T* statistics, int t,
                          Barrier& barrier) {
-    Pass<T> pass{samples, step, training, w, statistics, gradient_.data(), t, threads_, pack_[size_t(t)].data(),
+    Pass<T> pass{samples, step, training, w, statistics, gradient(), t, threads_, pack_[size_t(t)].data(),
                  scratch_[size_t(t)].data(), shared_.data(), in_place_ ? sample_rows_.data() : nullptr, &invalid_, &barrier};
     pass.whole = samples;
     if (!training || !ranks) return pass;
@@ -287,7 +287,7 @@ template <class T> bool Engine<T>::take_step(Loop& loop, long from, int t) {
     if (!derive(pass, loop.data, from, loop.barrier, loop.watch, divided)) return false;
     if (t == 0) loop.loss = mean_loss(samples);
     loop.finite[size_t(t)] =
-        descent.step(loop.w, gradient_.data(), loop.gradient, loop.update, t, loop.barrier, loop.loss,
+        descent.step(loop.w, pass.g, loop.gradient, loop.update, t, loop.barrier, loop.loss,
                      descent.has_line_search() ? loss_at(pass, loop, from) : nullptr, divided);
     loop.barrier.wait();
     if (divided && t == 0) {
@@ -380,9 +380,10 @@ double Engine<T>::differentiate(const T* w, T* statistics, const Data& data, uin
     begin(data);
     Barrier barrier(threads_);
     deadline_ = {};
+    const T* const here = this->gradient();
     in_threads(barrier, [&](int t) { derive(pass(data.rows, step, true, w, statistics, t, barrier), data, 0, barrier); });
     valid = !invalid_;
-    std::memcpy(gradient, gradient_.data(), size_t(parameters_) * sizeof(T));
+    std::memcpy(gradient, here, size_t(parameters_) * sizeof(T));
     return mean_loss(data.rows);
 }
 
@@ -489,6 +490,7 @@ template <class T> bool Engine<T>::conclude(const Pass<T>& pass, Barrier& barrie
         ranks->finish();
         if (!divided) ranks->gather(pass.g, true);
         if (agreed_[1] > 0) invalid_ = true;
+        ++turn_;
     }
     barrier.wait();
     return !invalid_;

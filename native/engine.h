@@ -109,6 +109,8 @@ template <class T> class Engine {
     // The processes that train together; null: there is one. Mini-batches are then the whole ones, of
     // which this one reads its own rows. All have the same gradient, and take the same step.
     std::unique_ptr<Ranks> ranks;
+    // Memory for the gradient that all ranks see, used in turns; none: it has its own.
+    std::vector<T*> windows;
 
     // Building: values and operations, in the order of execution, then `finish`.
     int value(long rows, long width, bool learns);
@@ -219,6 +221,7 @@ template <class T> class Engine {
     // stop; whether this one leaves out its backward pass; and in the order in which they are finished,
     // the parts of the gradient that they add up.
     double agreed_[3] = {};
+    size_t turn_ = 0;
     bool idle_ = false;
     std::chrono::steady_clock::time_point deadline_;
     std::vector<RanksPart> parts_;
@@ -237,6 +240,7 @@ template <class T> class Engine {
     void require_room(long samples) const;
 
     void begin(const Data& data);
+    T* gradient() { return windows.empty() ? gradient_.data() : windows[turn_ % windows.size()]; }
     Pass<T> pass(long samples, uint64_t step, bool training, const T* w, T* statistics, int t, Barrier& barrier);
     bool take_step(Loop& loop, long from, int t);
     void end_step(Loop& loop, long from, bool valid);

@@ -344,6 +344,11 @@ template <class T> struct Bindings {
                 new (e) E(library_for<T>(processor), max_samples, threads);
             }, "processor"_a, "most_samples"_a, "threads"_a)
             .def_prop_ro("processor", &E::processor)
+            .def("windows", [](E& e, const nb::list& arrays) {
+                require(e.trains() && e.ranks, "only ranks need windows");
+                for (const nb::handle array : arrays)
+                    e.windows.push_back(vector_of<T>(nb::borrow<nb::object>(array), "window", e.parameters()));
+            }, "Let the gradient be in these arrays in turns, which must live as long as the engine.")
             .def_prop_ro("parts", [](const E& e) {
                 std::vector<std::pair<long, long>> parts;
                 for (const Range part : e.parts()) parts.emplace_back(part.from, part.to);

@@ -26,6 +26,7 @@ class Processes:
         rank: the number of this one, counted from 0
         count: how many there are
         communicator: mpi4py's communicator of all of them; None if there is one process
+        is_local: whether all are on one machine, so that they can share memory
         for_parts: another one, for large exchanges that go on at the same time: on each communicator
             all processes must begin exchanges in the same order
     """
@@ -33,6 +34,7 @@ class Processes:
     rank: int = 0
     count: int = 1
     communicator: Any = field(default=None, repr=False, compare=False)
+    is_local: bool = False
     for_parts: Any = field(default=None, repr=False, compare=False)
 
     def gather(self, value: Any) -> list[Any]:
@@ -110,7 +112,9 @@ def start() -> Processes:
             " use the mpirun that belongs to it (the extra mpi installs that of MPICH)"
         )
     mpirun.end_all_on_exceptions()
-    _world = Processes(every.rank, every.size, every.Dup(), every.Dup())
+    near = every.Split_type(MPI.COMM_TYPE_SHARED)
+    is_local = all(size == every.size for size in every.allgather(near.size))
+    _world = Processes(every.rank, every.size, every.Dup(), is_local, every.Dup())
     return _world
 
 

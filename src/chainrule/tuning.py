@@ -20,7 +20,6 @@ from chainrule.augmentation import Augmentation
 from chainrule.data import Data, Dataset, load
 from chainrule.data.barrier import first_line
 from chainrule.data.settings import Reading
-from chainrule.data.source import fingerprint
 from chainrule.data.text_windows import of_length
 from chainrule.errors import (
     DataError,
@@ -34,6 +33,7 @@ from chainrule.errors import (
 from chainrule.generators import hashed
 from chainrule.losses import Loss, Penalty
 from chainrule.runs import Trained, follow, for_loss
+from chainrule.runs.differences import fingerprint_of
 from chainrule.summary import Shown, Summary, Table
 from chainrule.training import EpochEnded, Event, Listener, Plan, history, make_plan, plan_for, start
 from chainrule.training.class_weights import ClassWeight
@@ -255,7 +255,7 @@ def _claim(study: optuna.Study, data: Dataset, plan: Plan) -> None:
     own |= {"seed": plan.seed, "loss": repr(plan.loss), "inputs": [*data.input_names, *data.input_shape]}
     own |= {"target": data.target.as_json(), "rows": len(data.training.x), "split": vars(data.split)}
     weight = data.training.weight
-    own |= {"weights": None if weight is None else fingerprint(weight), "penalties": repr(plan.penalties)}
+    own |= {"weights": None if weight is None else fingerprint_of(weight), "penalties": repr(plan.penalties)}
     own |= {name: getattr(plan, name) for name in ("patience", "monitor", "min_delta", "threshold")}
     own |= {"dtype": plan.network.dtype, "augment": [one.text for one in plan.augment]}
     about = study.user_attrs.get("about")

@@ -50,7 +50,10 @@ def frame(rows: int = ROWS, seed: int = 0) -> pl.DataFrame:
         "price": random.normal(50, 9, rows),
         "area": [None if lacks else float(k) for k, lacks in enumerate(some)],
         "new": random.random(rows) < 0.5,
-        "city": [None if lacks else ["Bern", "Chur", "Genf"][k] for k, lacks in zip(random.integers(0, 3, rows), some, strict=True)],
+        "city": [
+            None if lacks else ["Bern", "Chur", "Genf"][k]
+            for k, lacks in zip(random.integers(0, 3, rows), some, strict=True)
+        ],
         "two": np.array(["yes", "no"])[random.integers(0, 2, rows)],
         "shop": [f"shop {k}" for k in random.integers(0, 60, rows)],
         "owner": names,

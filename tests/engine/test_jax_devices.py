@@ -3,12 +3,14 @@ there are from when it starts.
 """
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from chainrule.engine.jax import hosts
 from chainrule.engine.jax.placement import Placement, available
 from chainrule.errors import SettingError
 from waiting import WAIT
@@ -19,7 +21,7 @@ HERE = Path(__file__).parent
 def run(program, *arguments):
     """What a program prints, as JSON."""
     command = [sys.executable, HERE / program, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=5 * WAIT, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -78,3 +80,63 @@ def test_devices_of_a_kind_that_is_not_here_are_replaced():
     placement = Placement(("tpu", 1))
     assert len(placement.chosen) == 1
     assert placement.note is not None
+
+
+# Several processes
+
+
+def together(program, processes):
+    """What the first of several processes prints, as JSON."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        coordinator = f"127.0.0.1:{probe.getsockname()[1]}"
+    commands = [[sys.executable, HERE / program, coordinator, f"{processes}", f"{k}"] for k in range(processes)]
+    running = [subprocess.Popen(one, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for one in commands]
+    try:
+        done = [one.communicate(timeout=5 * WAIT) for one in running]
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()
+    assert [one.returncode for one in running] == [0] * processes, [said for _, said in done]
+    assert not any(printed for printed, _ in done[1:])
+    return json.loads(done[0][0])
+
+
+def test_two_processes_of_two_devices_equal_the_definition():
+    found = together("hosts_agree.py", 2)
+    assert found["devices"] == ["cpu", 4]
+    assert found["together"] < 1e-12
+    assert max(found["alone"]) < 1e-12
+    assert found["predicted"] < 1e-12
+    assert found["same"]  # all processes have the same bits
+    assert found["said"] == [[0, 0], [1, 70]]
+
+
+def test_where_processes_meet(monkeypatch):
+    for name in hosts.VARIABLES.values():
+        monkeypatch.delenv(name, raising=False)
+    assert hosts.meeting(None, None, None) is None
+    assert hosts.meeting("node:1234", 4, 3) == ("node:1234", 4, 3)
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "other:99")
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+    monkeypatch.setenv("JAX_PROCESS_ID", "1")
+    assert hosts.meeting(None, None, None) == ("other:99", 2, 1)
+    assert hosts.meeting(None, None, 0) == ("other:99", 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("node:1", 2, None), "process is missing"),
+        ((None, 2, 0), "coordinator is missing"),
+        (("node", 2, 0), "host:port"),
+        (("node:x", 2, 0), "host:port"),
+        (("node:1", 2, 2), "counted from 0, up to 1"),
+        (("node:1", 2, -1), "whole numbers"),
+    ],
+)
+def test_a_meeting_that_is_incomplete(monkeypatch, given, message):
+    for name in hosts.VARIABLES.values():
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SettingError, match=message):
+        hosts.meeting(*given)

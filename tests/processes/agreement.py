@@ -2,11 +2,12 @@
 
 Each scenario is trained for some steps by one process and by all ranks. Rank 0 prints, as JSON, how far
 apart parameters, statistics and losses are at most, in units of the last place of the largest of them,
-whether all ranks have the same bits, have them again, and replay them on one process.
+whether all ranks have the same bits, have them again, also as on several machines, and replay them on one process.
 """
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 
@@ -76,13 +77,15 @@ def compared(name):
                 replayed &= same(numbers(chunk.last.after), numbers(chunk.after))
         return [position.parameters, position.statistics, np.array(losses)], numbers(position), replayed
 
-    (alone, *_), (together, bits, replayed), (_, again, _) = trained(processes.ALONE), trained(world), trained(world)
+    (alone, *_), (together, bits, replayed) = trained(processes.ALONE), trained(world)
+    (_, again, _), (_, sent, _) = trained(world), trained(replace(world, is_local=False))
     apart = [np.abs(a - b).max(initial=0) / np.abs(b).max(initial=1e-30) for a, b in zip(together, alone, strict=True)]
     texts = world.gather([array.tobytes().hex() for array in bits])
     return {
         "apart": float(max(apart)) / float(np.finfo(network.dtype).eps),
         "same": all(text == texts[0] for text in texts),
         "again": same(bits, again),
+        "sent": same(bits, sent),
         "replayed": bool(replayed),
     }
 

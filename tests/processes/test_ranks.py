@@ -42,7 +42,7 @@ def test_ranks_take_the_steps_of_one_process(ranks):
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
-@pytest.mark.parametrize("bits", ["same", "again", "replayed"])
+@pytest.mark.parametrize("bits", ["same", "again", "sent", "replayed"])
 def test_all_ranks_have_the_same_bits_each_time(ranks, bits):
     for name, scenario in found(ranks).items():
         assert scenario[bits], name

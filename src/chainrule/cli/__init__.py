@@ -17,6 +17,7 @@ import typer
 
 from chainrule import mpirun
 from chainrule.cli import (
+    cache,
     charts,
     check,
     compare,
@@ -77,7 +78,7 @@ for _command in (
     *(explain.explain, life.life, teachers.teachers, importance.importance),
     *(charts.descend, charts.gradients, worksheet.worksheet),
     *(doctor.doctor, report.report, compare.compare),
-    *(play.play, check.check, check.data, names.names),
+    *(play.play, check.check, check.data, cache.cache, names.names),
     *(interchange.import_, interchange.export),
 ):
     _kind = names.WithNames if _command is train.train else None

@@ -12,7 +12,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,6 +91,14 @@ def write(path: Path, content: bytes, what: str = "", names: Sequence[str] = OUT
 
     write_whole(path, content, elsewhere(*names))
     err.print(f"{what} written to {path}".strip())
+
+
+def write_parts(path: Path, parts: Iterable[bytes], what: Callable[[], str]) -> None:
+    """Write a file part by part, and print what `what` says then that was written."""
+    from chainrule.runs.folder import write_whole
+
+    write_whole(path, parts, elsewhere(*OUTPUT))
+    err.print(f"{what()} written to {path}")
 
 
 @contextmanager

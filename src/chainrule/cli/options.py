@@ -155,8 +155,16 @@ Memory = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
-        help="The most that the pictures of a folder may take in memory, such as 2GB; more stay on disk and are read "
-        "while the network trains. By default half of what is free.",
+        help="The most that a table in files, or the pictures of a folder, may take in memory, such as 2GB; more stay "
+        "on disk and are read while the network trains. By default half of what is free.",
+    ),
+]
+Cache = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="The most that the cache may take on disk, such as 20GB, in which tables larger than the memory are "
+        "prepared; by default what is free. 'chainrule cache' shows and clears it.",
     ),
 ]
 SamplesAre = Annotated[

@@ -16,6 +16,7 @@ from chainrule.cli.logs import check_logs
 from chainrule.cli.options import (
     Augment,
     BatchSize,
+    Cache,
     ClassWeights,
     Devices,
     Drop,
@@ -84,6 +85,7 @@ class Reading:
     weight: Weight = None
     size: Size = None
     memory: Memory = None
+    cache: Cache = None
     samples: SamplesAre = None
     text: Text = None
     tokens: Tokens = None
@@ -102,8 +104,8 @@ class Reading:
         return {
             "target": self.target or None, "task": self.task, "order": in_order(self.order), "drop": self.drop or [],
             "read": read_as(self.read), "weight": self.weight, "image_size": image_size(self.size),
-            "memory": self.memory, "samples": self.samples, "text": self.text, "tokens": self.tokens,
-            "length": self.length,
+            "memory": self.memory, "cache": self.cache, "samples": self.samples, "text": self.text,
+            "tokens": self.tokens, "length": self.length,
             "time": self.time, "horizon": self.horizon, "series": self.series, "season": self.season,
             "validation": share_or_file(self.validation, "validation"), "test": share_or_file(self.test, "test"),
             "split": self.split, "shuffle": self.shuffle,

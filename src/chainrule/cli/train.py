@@ -16,6 +16,7 @@ import typer
 
 from chainrule import mpirun
 from chainrule.cli import display
+from chainrule.cli.cache import first_pass_shown
 from chainrule.cli.logs import NONE, make_logs
 from chainrule.cli.options import AsJson, leave_out, patience
 from chainrule.cli.settings import Reading, Recording, Searched, Training, with_settings
@@ -45,8 +46,8 @@ def train(
             metavar="DATA",
             show_default=False,
             help="A built-in data set ('chainrule data' lists them); a CSV, TSV, Parquet, Arrow, Excel or NPZ file, "
-            "or several by a pattern ('sales-*.csv.gz'); a folder of images with a subfolder for each class; or a text "
-            "(book.txt), of which a language model is trained.",
+            "several by a pattern ('sales-*.csv.gz'), or a folder of them; a folder of images with a subfolder for "
+            "each class; or a text (book.txt), of which a language model is trained.",
         ),
     ] = None,
     *,
@@ -145,10 +146,12 @@ def train(
     network: Any = searched.network
     before = None if start is None else Run.open(start)
     if before is None:
-        dataset = load(data, **reading.arguments(), seed=training.seed, **for_loss(chosen["loss"]))
+        with first_pass_shown(json):
+            dataset = load(data, **reading.arguments(), seed=training.seed, **for_loss(chosen["loss"]))
     else:
         require(network is None, "--network: the network is that of --from; leave it out")
-        dataset = before.other_data(data, **reading.arguments(), seed=training.seed)
+        with first_pass_shown(json):
+            dataset = before.other_data(data, **reading.arguments(), seed=training.seed)
         network, chosen["loss"] = before.trained.plan.network, chosen["loss"] or before.trained.plan.loss
     training.check(dataset)
     began = time.perf_counter()
@@ -197,7 +200,8 @@ def _resume(
 
     run = Run.open(folder)
     meet(settings.engine or run.trained.plan.engine, settings.devices)
-    dataset, example = run.load_data(), _Example()
+    with first_pass_shown(json):
+        dataset, example = run.load_data(), _Example()
     how: dict[str, Any] = {
         "progress": False, "logs": log != NONE, "patience": patience(settings.patience), "engine": settings.engine,
         "devices": settings.devices,
@@ -314,9 +318,15 @@ def _introduce_series(data: Dataset, sizes: list[int]) -> None:
 
 
 def _introduce(plan: Plan, data: Dataset) -> None:
+    from chainrule.training.parts import sampled
+
     introduce_data(data)
     out, layers = display.err, _layers([node.name for node in plan.network.nodes])
     out.print(f"  {layers}: {plan.network.parameters.size:,} weights; loss {type(plan.loss).__name__}")
+    if plan.blocks is not None:
+        out.print(f"  shuffled in blocks of {plan.blocks.rows:,} rows, of pieces of {plan.blocks.piece:,}")
+    if note := sampled(plan.metrics, data.target, plan.loss, data.validation, plan.outputs):
+        out.print(f"  {note}")
     for note in plan.make_engine(plan.problem(len(data.training.x)), world=world()).notes:
         out.print(f"  {note}")
 

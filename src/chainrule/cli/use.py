@@ -17,7 +17,7 @@ from chainrule.errors import require
 from chainrule.summary import Table, fact_lines, one_line, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from chainrule.arrays import Array
     from chainrule.network import Network
@@ -76,6 +76,7 @@ def predict(
       echo "Once upon a" | chainrule predict runs/book-1 - --json
     """
     from chainrule.data import find_samples
+    from chainrule.data.streamed.using import blocks_of
     from chainrule.runs import Run
     from chainrule.runs.predictions import ends
 
@@ -87,6 +88,9 @@ def predict(
         return
     if interval is not None:
         ends(interval)  # raises an error for what is no share, before the data is read
+    if (blocks := blocks_of(data, trained.preparation)) is not None:
+        _in_blocks((_predictions(trained, block, interval, threads) for block in blocks), output, suffix, json)
+        return
     if trained.target.season:
         require(threshold is None, "--threshold decides between classes, which a forecast has not; leave it out")
         rows = trained.forecast(data, interval, threads).rows
@@ -99,6 +103,29 @@ def predict(
         display.print_json(rows)
     else:
         _print_csv(rows)
+
+
+def _in_blocks(blocks: Iterator[list[dict[str, Any]]], output: Path | None, suffix: str | None, json: bool) -> None:
+    """Write predictions block by block, where all of them may be too many for the memory."""
+    as_json, count = json or suffix == ".json", 0
+
+    def texts() -> Iterator[str]:
+        nonlocal count
+        for rows in blocks:
+            if as_json:
+                written = ",\n".join(jsonlib.dumps(row) for row in rows)
+                yield f"{',' if count else '['}\n{written}"
+            else:
+                yield _csv(rows, with_header=not count)
+            count += len(rows)
+        if as_json:
+            yield "\n]\n"
+
+    if output is None:
+        for text in texts():
+            print(visible(text) if sys.stdout.isatty() else text, end="")
+        return
+    display.write_parts(output, (text.encode() for text in texts()), lambda: f"{count:,} predictions")
 
 
 def _predictions(trained: Trained, source: Any, interval: float | None, threads: int | None) -> list[dict[str, Any]]:
@@ -199,10 +226,11 @@ def _print_csv(rows: list[dict[str, Any]]) -> None:
     print(visible(text) if sys.stdout.isatty() else text, end="")
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
+def _csv(rows: list[dict[str, Any]], with_header: bool = True) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
+    if with_header:
+        writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
 

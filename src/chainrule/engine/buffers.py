@@ -25,16 +25,16 @@ def padded(vector: Array, dtype: Any) -> Vector:
 def zeros(size: int, dtype: Any) -> Vector:
     """Aligned, padded zeros; the system gives the memory when they are first written."""
     buffer = np.zeros(size + 2 * PADDING, dtype=dtype)
-    return buffer[_aligned(buffer) :][:size]
+    return buffer[aligned(buffer) :][:size]
 
 
-def _aligned(buffer: Array) -> int:
+def aligned(buffer: Array) -> int:
     """The first index that is aligned to a cache line."""
     return -buffer.__array_interface__["data"][0] % CACHE_LINE // buffer.itemsize  # faster than buffer.ctypes
 
 
 def _copy_into(buffer: Array, vector: Array) -> Vector:
-    start = _aligned(buffer)
+    start = aligned(buffer)
     out = buffer[start : start + vector.size]
     out = out if vector.ndim == 1 else out.reshape(vector.shape)
     out[...] = vector

@@ -43,6 +43,7 @@ from chainrule.engine.lowering import (
     lower_network,
 )
 from chainrule.engine.numpy import NumpyEngine
+from chainrule.engine.one_host import SharedSums
 from chainrule.engine.ranks import Sums
 from chainrule.engine.together import Meeting, ThreadSums, together
 from chainrule.engine.watching import Notes
@@ -399,7 +400,9 @@ class NativeEngine:
             with suppress(NoKernel):
                 stages = lower_descent(engine, native, self.problem)
         engine.finish(program.prediction, network.parameters.size, network.statistics.size, trains)
-        if sums is not None:
+        if isinstance(sums, SharedSums):
+            engine.windows(sums.share(engine.parts, network.parameters.size, network.dtype))
+        elif sums is not None:
             sums.parts = engine.parts
         return Compiled(engine, threads, stages)
 
@@ -415,7 +418,8 @@ class NativeEngine:
         return engine
 
     def _threads(self, samples: int) -> int:
-        return self._most if samples * self._work >= MIN_PARALLEL_WORK and self.backoff.is_over else 1
+        is_over = self.backoff.is_over or self.world.count > 1  # ranks make the same programs
+        return self._most if samples // self.world.count * self._work >= MIN_PARALLEL_WORK and is_over else 1
 
     def _observe(self, program: Compiled) -> None:
         if program.threads > 1:
@@ -423,7 +427,9 @@ class NativeEngine:
 
     def _sums(self) -> Sums | ThreadSums:
         meeting = self.world.communicator
-        return ThreadSums(self.world.rank, meeting) if isinstance(meeting, Meeting) else Sums(self.world)
+        if isinstance(meeting, Meeting):
+            return ThreadSums(self.world.rank, meeting)
+        return SharedSums(self.world) if self.world.is_local else Sums(self.world)
 
     @cached_property
     def _most(self) -> int:

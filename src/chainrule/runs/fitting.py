@@ -40,6 +40,7 @@ def train(
     read: Mapping[str, str] | None = None,
     image_size: Shape | None = None,
     memory: int | str | None = None,
+    cache: int | str | None = None,
     weight: Array | str | None = None,
     order: Sequence[Label] | None = None,
     samples: str | None = None,
@@ -89,10 +90,11 @@ def train(
             series a correction of the seasonal naive forecast
         data: what `load` takes (the name of a built-in set, a file, a text, (x, y), a data frame),
             or a Dataset
-        target, drop, task, read, image_size, memory, weight, order: how to read the data, as for
-            `load`: the column to predict, columns to leave out, "classification", "ordinal",
+        target, drop, task, read, image_size, memory, cache, weight, order: how to read the data, as
+            for `load`: the column to predict, columns to leave out, "classification", "ordinal",
             "regression" or "multilabel", what to read columns as, the size of images, the memory
-            that they may take, sample weights, and the order of the classes
+            that tables in files and images may take, the disk space that the cache may, sample
+            weights, and the order of the classes
         samples, text, tokens, length: what the samples of an array are, what columns of text
             become, the tokens of a text, and the length of its windows
         time, horizon, series, season: of time series the column of times, the steps to forecast,
@@ -170,6 +172,7 @@ def train(
         "read": read,
         "image_size": image_size,
         "memory": memory,
+        "cache": cache,
         "weight": weight,
         "order": order,
         "samples": samples,

@@ -52,31 +52,34 @@ def encoded(value: Any) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def write_whole(path: Path, content: bytes, remedy: str | None = None) -> None:
-    """Write a file atomically; raises RunError, with the remedy, if it can't be written or the disk
-    is full.
+def write_whole(path: Path, content: bytes | Iterable[bytes], remedy: str | None = None) -> None:
+    """Write a file atomically, its content or the parts of it; raises RunError, with the remedy, if
+    it can't be written or the disk is full.
 
     A symbolic link stays one; what is not a regular file, such as a pipe, is written to. A
     file that may not be written to is not replaced either.
     """
-    temporary = None
+    temporary, parts = None, [content] if isinstance(content, bytes) else content
     try:
         place = path.resolve()
         if place.exists() and not place.is_file() and not place.is_dir():
-            place.write_bytes(content)
+            with place.open("wb") as pipe:
+                pipe.writelines(parts)
             return
         if place.is_file() and not os.access(place, os.W_OK):
             raise PermissionError(errno.EACCES, "the file is read-only")
         with tempfile.NamedTemporaryFile(dir=place.parent, prefix=f".{place.name}.", delete=False) as file:
             temporary = Path(file.name)
-            file.write(content)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(place)
-    except OSError as error:
+    except BaseException as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise unwritable(path, error, remedy) from None
 
 

@@ -20,6 +20,7 @@ from chainrule.data import (
 )
 from chainrule.data.finding import Data, Unlabelled
 from chainrule.data.series_loading import last_windows
+from chainrule.data.streamed.using import blocks_of
 from chainrule.engine import Chunk, Engine, Predictor, StepRecord
 from chainrule.errors import DataError, is_number, require, unknown
 from chainrule.rows import Rows
@@ -191,6 +192,8 @@ class Trained(Writing, Reading, Shown):
 
         Samples of a Dataset, and their array `x`, are prepared already and used as they are.
         """
+        if (blocks := blocks_of(x, self.preparation)) is not None:  # of a table that does not fit into memory
+            return np.concatenate([self.raw(block, threads) for block in blocks])
         outputs = self._outputs(inputs(self.preparation, x), threads)
         # The sum of squares is quicker, and finite only if all are; it may overflow.
         if not math.isfinite(np.vdot(outputs, outputs)) and not np.isfinite(outputs).all():

@@ -47,7 +47,7 @@ class Blocks(Kind):
     """How samples that don't fit into memory are shuffled.
 
     Attributes:
-        rows: the rows of a block, a multiple of the batch size; the last block may have fewer
+        rows: the most rows of a block, a multiple of the batch size
         piece: the consecutive rows of a piece; the set's last piece may have fewer
     """
 
@@ -74,7 +74,6 @@ def blocks_for(rows: Rows, batch_size: int, memory: int | None = None) -> Blocks
     needed = f"a mini-batch of {batch_size:,} samples takes {batch_size * each / 1e6:,.0f} MB"
     remedy = f"choose a smaller {setting('batch_size')}, or allow more {setting('memory')}"
     require(block > 0, f"{needed}, of at most {most / 1e6:,.0f} MB; {remedy}")
-    block = -(-whole // -(-whole // block) // batch_size) * batch_size  # all of about the same size
     return Blocks(block, max(1, min(PIECE_BYTES // each, block // FEWEST_PIECES)))
 
 
@@ -108,24 +107,24 @@ class Order:
     blocks: Blocks | None = None
 
     @property
-    def rows(self) -> int:
-        """The rows of a block."""
-        return self.samples if self.blocks is None else self.blocks.rows
-
-    @property
     def count(self) -> int:
         """The number of blocks."""
-        return max(1, -(-self.samples // max(self.rows, 1)))
+        return 1 if self.blocks is None else max(1, -(-self.samples // self.blocks.rows))
 
     @property
     def length(self) -> int:
         """The mini-batches of an epoch."""
         return -(-self.samples // self.size)
 
-    @property
-    def steps(self) -> int:
-        """The mini-batches of a block."""
-        return -(-min(self.rows, self.samples) // self.size)
+    def first(self, k: int) -> int:
+        """The first mini-batch of a block: their numbers differ by 1 at most. A short last block,
+        which can't have rows of every part of the set, would leave its mark on what is learned.
+        """
+        return k * self.length // self.count
+
+    def block_of(self, step: int) -> int:
+        """The block that a mini-batch of an epoch is in."""
+        return ((step + 1) * self.count - 1) // self.length
 
     def block(self, epoch: int, k: int) -> Rearranged:
         """A block of an epoch."""
@@ -147,7 +146,7 @@ class Order:
         if self.blocks is None or self.count == 1:
             return [(0, self.samples)]
         pieces, ends = self._pieces(epoch)
-        first, last = k * self.rows, min((k + 1) * self.rows, self.samples)
+        first, last = self.first(k) * self.size, min(self.first(k + 1) * self.size, self.samples)
         begin, end = np.searchsorted(ends, [first, last - 1], side="right")
         own = pieces[begin : end + 1]
         starts, stops = own * self.blocks.piece, np.minimum((own + 1) * self.blocks.piece, self.samples)
@@ -164,7 +163,8 @@ class Order:
             each = np.full(-(-count // self.count) * self.count, -1)
             each[:count] = np.arange(count)
             random = generator(self.seed, "pieces", epoch)
-            of_blocks = random.permuted(random.permuted(each.reshape(-1, self.count), axis=1), axis=0).T.ravel()
+            # Any `count` pieces that follow each other are of different parts of the set: so are those of a block.
+            of_blocks = random.permutation(random.permuted(each.reshape(-1, self.count), axis=1), axis=0).T.ravel()
             pieces = of_blocks[of_blocks >= 0]
             lengths = np.minimum((pieces + 1) * piece, self.samples) - pieces * piece
             known = self._last["epoch"] = epoch, pieces, lengths.cumsum()
@@ -177,7 +177,8 @@ class Order:
 
     def numbers(self, epoch: int, step: int) -> Array:
         """The rows of a mini-batch of an epoch."""
-        k, place = divmod(step, self.steps)
+        k = self.block_of(step)
+        place = step - self.first(k)
         numbers, order = self.block(epoch, k)
         return numbers[order[place * self.size : (place + 1) * self.size]]
 
@@ -223,9 +224,10 @@ def some_batches(order: Order, epoch: int, first: int, last: int, samples: Rows)
     """
     if order.count == 1 and not samples.on_disk:
         return whole_epoch(order, epoch, samples).cut(first, last)
-    k, first = divmod(first, order.steps)
-    last = min(last - k * order.steps, order.steps)
-    if samples.on_disk and (last - first) * FEW > order.steps:
+    k = order.block_of(first)
+    begin, end = order.first(k), order.first(k + 1)
+    first, last = first - begin, min(last, end) - begin
+    if samples.on_disk and (last - first) * FEW > end - begin:
         return read_block(order, epoch, k, samples).cut(first, last)
     numbers, places = order.block(epoch, k)
     numbers = numbers[places[first * order.size : last * order.size]]
@@ -249,7 +251,8 @@ class Shuffled:
         """The mini-batches of an epoch from this one on, a block at a time. Whoever lets go of a
         block before asking for the next one has at most two in memory.
         """
-        begin, skipped = divmod(first, self._order.steps) if self._samples.on_disk else (0, first)
+        begin = self._order.block_of(first) if self._samples.on_disk else 0
+        skipped = first - self._order.first(begin)
         for k in range(begin, self._blocks):
             yield self._take(epoch, k).cut(skipped if k == begin else 0, self._order.length)  # and keep no reference
 

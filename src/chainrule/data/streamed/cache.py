@@ -69,6 +69,11 @@ class Entry:
     is_whole: bool
     in_use: bool
 
+    @property
+    def what(self) -> str:
+        """What it holds, in words."""
+        return str(self.about.get("what", "prepared samples"))
+
 
 def entries() -> list[Entry]:
     """All folders of the cache, those first that were used last."""

@@ -96,7 +96,7 @@ def load_streamed(
     is_told = request.tokens is None or request.tokens.only_prose or preparation.texts_as_tokens
     require(bool(is_told), f"{files.name}: no column is a text to read as tokens; leave {setting('text')} out")
     reading = replace(reading, task=preparation.target.task)
-    sets = stored(reading, division, preparation, memory, request.cache, _watch("preparing", len(files)))
+    sets = stored(reading, division, preparation, memory, request.cache, watch_of("preparing", len(files)))
     others: dict[str, tuple[Any, str]] = {}
     for part in ("validation", "test"):
         if not isinstance(getattr(request, part), int | float):
@@ -133,13 +133,13 @@ def _fitted(reading: Reading, division: Division, request: Request) -> Fitted:
                     request.seed)  # fmt: skip
     shares = division.validation, division.test, division.seed
     key = cache.key_of("fitted", reading.files.fingerprint, reading.about, shares, vars(wanted))
-    watch = _watch("reading", len(reading.files))
+    watch = watch_of("reading", len(reading.files))
 
     def make() -> Fitted:
         with guarded(f"{reading.files.name}: it can't be prepared"):
             return fit(reading, division, wanted, watch)
 
-    return fitted(key, make)
+    return fitted(key, str(Path(reading.files.name).absolute()), make)
 
 
 def _of_its_own(
@@ -153,7 +153,7 @@ def _of_its_own(
         files = table_of(str(what), paths)
         own = replace(reading, files=files)
         whole = Division(len(files), 0.0, 0.0, None)
-        watch = _watch(f"preparing the {name} set", len(files))
+        watch = watch_of(f"preparing the {name} set", len(files))
         samples = stored(own, whole, preparation, memory, bound, watch)[0]
         assert samples is not None
         return samples, files.fingerprint
@@ -224,7 +224,7 @@ class TargetColumn:
         return found if dtype is None else found.astype(dtype)
 
 
-def _watch(what: str, rows: int) -> Watch | None:
+def watch_of(what: str, rows: int) -> Watch | None:
     """Tells whoever shows progress how many rows are done; None if nobody does."""
     progress = _PROGRESS.get()
     return None if progress is None else lambda done: progress(what, done, rows)

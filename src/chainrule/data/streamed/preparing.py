@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
@@ -87,7 +87,7 @@ def _write(
                 unsaved += chosen.nbytes
             if unsaved >= SAVED_EVERY:
                 _synced(files)
-                cache.save_progress(folder, {"rows": end, "source": reading.files.name})
+                cache.save_progress(folder, {"rows": end, "source": str(Path(reading.files.name).absolute())})
                 unsaved = 0
             if watch is not None:
                 watch(end)
@@ -113,14 +113,16 @@ def _synced(files: list[IO[bytes]]) -> None:
         os.fsync(file.fileno())
 
 
-def fitted(key: str, make: Any) -> Fitted:
-    """What was fitted before, kept under this key, or else `make()`, which is kept."""
+def fitted(key: str, name: str, make: Callable[[], Fitted]) -> Fitted:
+    """What was fitted before to the data of this name, kept under this key, or else `make()`, which
+    is kept.
+    """
 
     def build(folder: Path, _: Mapping[str, Any]) -> dict[str, Any]:
-        found: Fitted = make()
-        for name, content in found.preparation.contents().items():
-            cache.write(folder / name, content)
-        return {"what": "a preparation", "marks": found.marks}
+        found = make()
+        for file, content in found.preparation.contents().items():
+            cache.write(folder / file, content)
+        return {"what": "a preparation", "source": name, "marks": found.marks}
 
     held = cache.kept(key, 0, None, build)
     contents = {path.name: path.read_bytes() for path in held.path.iterdir() if path.name.startswith("preparation")}

@@ -29,6 +29,7 @@ from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, 
 from chainrule.engine.continuation import Continuation
 from chainrule.engine.jax import descent
 from chainrule.engine.jax.feed import MOST_NUMBERS, MOST_STEPS, Block, Feed
+from chainrule.engine.jax.hosts import noticed
 from chainrule.engine.jax.placement import Devices, Placement
 from chainrule.engine.jax.step import Carry, Steps
 from chainrule.engine.lowering import NoKernel, without_operation
@@ -37,7 +38,7 @@ from chainrule.engine.lowering.loss import LOSSES
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.processes import ALONE, Processes
 
-SLICE = 0.1
+SLICE = 0.5
 """Seconds of training after which control returns to Python."""
 PREDICTION_BATCH = 1024
 """How many samples are predicted at a time, at most."""
@@ -224,10 +225,12 @@ class JaxEngine:
         """Steps [k, stop) of a block, up to the first that fails: the position afterwards, what was
         seen, and the mini-batch after the last that was taken.
         """
-        with precise(compiled.steps.raised):
+        with noticed(self.world), precise(compiled.steps.raised):
             carry = self._carry(position)
             began = perf_counter()
-            after, seen, ended = compiled.run(carry, block.arrays, block.scale, np.int32(k), np.int32(stop))
+            after, seen, ended = compiled.run(
+                carry, (block.arrays, block.rows), block.scale, np.int32(k), np.int32(stop)
+            )
             ended = int(ended)  # waits
             self._pace.observe(block.batches.size, ended - k, perf_counter() - began)
             parameters, statistics = np.array(after.parameters), np.array(after.statistics)
@@ -237,10 +240,12 @@ class JaxEngine:
         return reached, seen, ended
 
     def _carry(self, position: Position) -> Carry:
-        """A position on the devices: the last one is still there."""
-        for last, carry in self._last:
-            if last is position:
-                return carry
+        """A position on the devices, in memory that the next steps overwrite. The last one is there
+        still.
+        """
+        last = self._last.pop() if self._last else None
+        if last is not None and last[0] is position:
+            return last[1]
         carry = Carry(position.parameters, position.statistics, position.states, np.uint64(position.step))
         return self.placement.replicated(carry)
 
@@ -251,7 +256,12 @@ class JaxEngine:
         def derivatives(parameters: Vector) -> tuple[float, Vector, Vector, bool]:
             with precise(compiled.steps.raised):
                 found = compiled.derivatives(
-                    parameters, position.statistics, block.arrays, block.scale, np.int32(k), np.uint64(position.step)
+                    parameters,
+                    position.statistics,
+                    (block.arrays, block.rows),
+                    block.scale,
+                    np.int32(k),
+                    np.uint64(position.step),
                 )
                 loss, gradient, statistics, valid = (np.array(one) for one in found)
             value = float(loss) + sum(penalty.value(parameters, layout) for penalty in penalties)
@@ -343,17 +353,23 @@ class JaxEngine:
 
     def _of(self, block: Block) -> Compiled:
         """The compiled functions for such mini-batches."""
-        shape = block.arrays[1].shape[2:]
+        shape = block.arrays[1].shape[2 if block.rows is None else 1 :]
         if shape not in self._compiled:
             steps = self._steps_of(shape)
-            self._compiled[shape] = Compiled(steps, self._jit(steps.run), self._jit(steps.derivatives))
+            self._compiled[shape] = Compiled(
+                steps, self._jit(steps.run, donate_argnums=0), self._jit(steps.derivatives)
+            )
         return self._compiled[shape]
 
     def _steps_of(self, y_shape: Shape) -> Steps:
         compute = np.dtype(self.compute or self.problem.network.dtype)
         return Steps.of(self.problem, y_shape, compute, self.placement)
 
-    def _jit(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _jit(self, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         """The function compiled, with results that every device has."""
         everywhere = self.placement.everywhere
-        return jax.jit(function) if everywhere is None else jax.jit(function, out_shardings=everywhere)
+        return (
+            jax.jit(function, **options)
+            if everywhere is None
+            else jax.jit(function, out_shardings=everywhere, **options)
+        )

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from chainrule.arrays import Array, Samples, Scaled
@@ -17,7 +15,7 @@ from chainrule.engine.jax.placement import Placement
 from chainrule.threads import ahead
 
 MOST_STEPS, MOST_NUMBERS = 1024, 4_000_000
-"""How many mini-batches, and numbers of their inputs, are in a block."""
+"""How many mini-batches are in a block; and how many numbers, where the host gathers them."""
 
 
 class Block(NamedTuple):
@@ -25,20 +23,23 @@ class Block(NamedTuple):
 
     Attributes:
         batches: the mini-batches
-        arrays: x, y and weight (or None) on the devices, each (steps, samples, ...), of which only
-            the first len(batches) steps are of use
+        arrays: x, y and weight (or None) on the devices: of all samples, or gathered for each step,
+            (steps, samples, ...)
+        rows: (steps, samples) the rows of each mini-batch; None if they are gathered. Only the first
+            len(batches) steps are of use
         scale: what bytes are multiplied by, and what is then added; None for numbers
     """
 
     batches: Batches
     arrays: tuple[Any, Any, Any]
+    rows: Any
     scale: tuple[Any, Any] | None
 
 
 @dataclass
 class Feed:
-    """Blocks of mini-batches. Samples in memory are put on the devices once, where mini-batches are
-    gathered; others are gathered here, while the devices are busy.
+    """Blocks of mini-batches. Samples in memory are put on the devices once, where each step gathers
+    its own; others are gathered here, while the devices are busy.
 
     Attributes:
         problem: what is trained
@@ -53,14 +54,15 @@ class Feed:
     def blocks(self, step: int, batches: Batches) -> Iterator[Block]:
         """The mini-batches from this step on."""
         whole = len(batches.order) // batches.size
-        most = self._most(batches, batches.size)
+        is_gathered = bool(self.problem.augment) or batches.on_disk
+        most = self._most(batches, batches.size) if is_gathered else MOST_STEPS
         parts = [(step + k, batches.cut(k, min(k + most, whole))) for k in range(0, whole, most)]
         if whole < len(batches):
             last = batches.cut(whole, whole + 1)
             parts.append(
                 (step + whole, Batches(last.x, last.y, last.weight, last.order, len(last.order), last.numbers))
             )
-        if self.problem.augment or batches.on_disk:
+        if is_gathered:
             yield from (ahead if batches.on_disk else map)(self._gathered, parts)
             return
         self._put(batches)
@@ -85,10 +87,9 @@ class Feed:
         self._resident, self._source = self.placement.replicated(arrays), source
 
     def _on_device(self, part: Batches) -> Block:
-        rows = np.zeros((self._most(part, part.size), part.size), np.int32)
+        rows = np.zeros((MOST_STEPS, part.size), np.int32)
         rows.reshape(-1)[: len(part.order)] = part.order
-        arrays = _gather(self._resident, self.placement.batch(rows, 1))  # each device gathers its own
-        return Block(part, tuple(self.placement.batch(a, 1) for a in arrays), self._scale(part.x))
+        return Block(part, self._resident, self.placement.batch(rows, 1), self._scale(part.x))
 
     # Samples that are read, or changed in each step
 
@@ -103,7 +104,7 @@ class Feed:
             scale = self._scale(batches.x)
         most = self._most(batches, batches.size)
         arrays = [self._stacked(parts, most) for parts in zip(*each, strict=True)]
-        return Block(batches, tuple(self.placement.batch(a, 1) for a in arrays), scale)
+        return Block(batches, tuple(self.placement.batch(a, 1) for a in arrays), None, scale)
 
     def _stacked(self, parts: Any, most: int) -> Array | None:
         """An array of each mini-batch as one of a whole block."""
@@ -123,8 +124,3 @@ class Feed:
 
     def _scale(self, x: Any) -> tuple[Any, Any] | None:
         return (x.scale, x.offset) if isinstance(x, Scaled) else None
-
-
-@jax.jit
-def _gather(arrays: Any, rows: Any) -> Any:
-    return jax.tree.map(lambda array: jnp.take(array, rows, axis=0), arrays)

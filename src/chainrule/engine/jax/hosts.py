@@ -7,10 +7,13 @@ between GPUs by NCCL, between TPUs by their own links.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,7 +21,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from chainrule.errors import SettingError, require, setting
+from chainrule.errors import DataError, SettingError, require, setting
 from chainrule.processes import Processes
 
 SILENCE = 10
@@ -49,6 +52,29 @@ VARIABLES = {
 """The environment variables that say the same, as JAX names them."""
 
 
+@contextmanager
+def noticed(world: Processes) -> Iterator[None]:
+    """Turn what XLA says of a process that is lost into a DataError of one line; and leave without
+    a meeting at the end, for which the others would be waited for.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if world.count == 1:
+            raise
+        atexit.register(_leave)
+        reason = str(error).strip().partition("\n")[0][:200]
+        where = f"process {world.rank} of {world.count}"
+        raise DataError(f"{where}: another process has ended or can't be reached ({reason})") from None
+
+
+def _leave() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(2)
+
+
 @dataclass(frozen=True)
 class Hosts(Processes):
     """The processes of jax.distributed; as `Processes`, without MPI."""
@@ -56,15 +82,17 @@ class Hosts(Processes):
     def gather(self, value: Any) -> list[Any]:
         """What each process passes, in the order of ranks, on every process."""
         text = json.dumps(value).encode()
-        longest = int(multihost_utils.process_allgather(np.array([len(text)])).max())
-        padded = np.zeros(1 << max(6, (longest - 1).bit_length()), np.uint8)  # few sizes are compiled
-        padded[: len(text)] = np.frombuffer(text, np.uint8)
-        texts = np.asarray(multihost_utils.process_allgather(padded)).reshape(self.count, -1)
+        with noticed(self):
+            longest = int(multihost_utils.process_allgather(np.array([len(text)])).max())
+            padded = np.zeros(1 << max(6, (longest - 1).bit_length()), np.uint8)  # few sizes are compiled
+            padded[: len(text)] = np.frombuffer(text, np.uint8)
+            texts = np.asarray(multihost_utils.process_allgather(padded)).reshape(self.count, -1)
         return [json.loads(one.tobytes().rstrip(b"\0")) for one in texts]
 
     def wait(self) -> None:
         """Wait until all processes are here."""
-        multihost_utils.sync_global_devices("chainrule")
+        with noticed(self):
+            multihost_utils.sync_global_devices("chainrule")
 
     def rest(self) -> None:
         """The same for long."""

@@ -128,14 +128,16 @@ class Steps:
         return loss, together(network.parameters, slopes, self.dtype), after, valid
 
     def batch(self, block: Any, scale: Any, k: Any) -> Any:
-        """Mini-batch k of a block, divided among the devices: bytes become the numbers that they
-        stand for.
+        """Mini-batch k of a block's arrays and rows, divided among the devices: bytes become the
+        numbers that they stand for.
         """
+        arrays, rows = block
 
         def own(array: Any) -> Any:
-            return self.placement.split(lax.dynamic_index_in_dim(array, k, keepdims=False))
+            found = array[k] if rows is None else array.at[rows[k]].get(mode="promise_in_bounds")
+            return self.placement.split(found)
 
-        x, *rest = jax.tree.map(own, block)
+        x, *rest = jax.tree.map(own, arrays)
         if scale is not None:
             x = x.astype(jnp.float32) * scale[0] + scale[1]
         return x, *rest
@@ -167,8 +169,8 @@ class Steps:
         return after, (loss, gradient, update, finite, valid)
 
     def run(self, carry: Carry, block: Any, scale: Any, first: Any, stop: Any) -> tuple[Carry, Seen, Any]:
-        """The steps of mini-batches [first, stop) of a block, (mini-batches, samples, ...), up to
-        the first that fails, and the mini-batch after the last that was taken.
+        """The steps of mini-batches [first, stop) of a block's arrays and rows, up to the first that
+        fails, and the mini-batch after the last that was taken.
 
         One step and many are the same program, so that a replayed step has the same bits.
         """
@@ -183,7 +185,8 @@ class Steps:
             return k + 1, after, Seen(gradient, update, seen.losses.at[k].set(loss), finite, valid)
 
         empty = jnp.zeros_like(carry.parameters)
-        losses = jnp.full(len(block[0]), jnp.nan, self.dtype)
+        arrays, rows = block
+        losses = jnp.full(len(arrays[0] if rows is None else rows), jnp.nan, self.dtype)
         yes = jnp.asarray(True)
         k, after, seen = lax.while_loop(goes_on, body, (first, carry, Seen(empty, empty, losses, yes, yes)))
         return after, seen, k

@@ -1,0 +1,66 @@
+"""The command cache, and the progress of what fills it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from chainrule.cli import display
+from chainrule.cli.options import AsJson
+
+
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all that no process uses.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Show what the cache on disk holds, in which tables larger than the memory are prepared, or
+    clear it. What is removed is prepared again when it is needed. The environment variable
+    CHAINRULE_CACHE says where it is; by default it is ~/.cache/chainrule.
+
+    Examples:
+
+      chainrule cache
+
+      chainrule cache --clear
+    """
+    from chainrule.data.streamed import cache as stored
+
+    freed = stored.clear() if clear else 0
+    found = stored.entries()
+    if json:
+        display.print_json({
+            "folder": str(stored.folder()), "freed": freed,
+            "entries": [{
+                "folder": entry.path.name, "what": entry.what, "source": entry.about.get("source"),
+                "bytes": entry.bytes, "used": entry.used, "whole": entry.is_whole, "in_use": entry.in_use,
+            } for entry in found],
+        })  # fmt: skip
+        return
+    if clear:
+        display.out.print(f"removed {_size(freed)}")
+    total = sum(entry.bytes for entry in found)
+    display.out.print(display.bold(str(stored.folder())) + f": {_size(total)} in {len(found)} folders")
+    for entry in found:
+        state = ", in use" if entry.in_use else "" if entry.is_whole else ", unfinished"
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
+        display.out.print(f"  {_size(entry.bytes):>9}  {used}  {entry.what} of {entry.about.get('source', '-')}{state}")
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+@contextmanager
+def first_pass_shown(hidden: bool) -> Iterator[None]:
+    """Within the block, a bar shows how far reading and preparing a streamed table is."""
+    from chainrule.data.streamed.loading import progress_shown
+
+    if hidden or not display.err.is_terminal:
+        yield
+        return
+    with display.progress_bar("reading") as move, progress_shown(lambda what, done, rows: move(done, rows, what)):
+        yield
