@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def test_every_command_of_the_guide_runs(folder):
     programs = {"chainrule": [sys.executable, "-m", "chainrule"], "mpirun": [found]}
     lacks_mpi = found is None or importlib.util.find_spec("mpi4py") is None
     for line in "".join(BLOCKS).splitlines():
-        program, *rest = line.split()
+        program, *rest = shlex.split(line)
         if lacks_mpi and ("mpirun" in line or "flights-5" in line):
             continue
         inner = [part for word in rest for part in (programs["chainrule"] if word == "chainrule" else [word])]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.engine import make_engine
+from chainrule.processes import world
 from chainrule.training.loop import start
 from cluster.model import Link, Work
 from comparison import pictures, problems, sequences
@@ -58,15 +59,13 @@ def seconds_per_step(p: Training, clock: Callable[[], float] = time.perf_counter
         p: what is trained
         clock: gives the time
     """
-    engine, position = make_engine("native", p.plan.problem(len(p.x)), 1), start(p.plan).position
-    batches, taken = p.plan.batches(0, p.data.training), []
+    engine = make_engine("native", p.plan.problem(len(p.x)), 1, world=world())
+    position, batches, taken = start(p.plan).position, p.plan.batches(0, p.data.training), []
     for turn in range(TURNS + 1):
         began, steps = clock(), 0
-        while steps == 0 or clock() - began < TURN:
+        while world().broadcast(steps == 0 or clock() - began < TURN):  # all ranks take as many steps
             for chunk in engine.chunks(position, batches):
                 position, steps = chunk.after, steps + len(chunk.batches)
-                if clock() - began >= TURN:
-                    break
         if turn:
             taken.append((clock() - began) / steps)
     return statistics.median(taken)

@@ -60,8 +60,10 @@ def main() -> None:
     """Measure, and print."""
     what, *rest = sys.argv[1:]
     if what == "steps":
+        from chainrule import processes
         from cluster.measured import problem, seconds_per_step
 
+        processes.start()
         found = [seconds_per_step(problem(name)) for name in rest]
     else:
         found = {"messages": messages, "sum": sums}[what]([*map(int, rest)])
