@@ -105,7 +105,7 @@ def _between(low: Trial, high: Trial, third: Trial) -> Any:
 
 
 def _cubic_minimum(a: Trial, b: Trial, c: Trial) -> Any:
-    """The minimum of the cubic through a, with a's slope, b and c; NaN or infinite if it has none."""
+    """The minimum of the cubic through a, with a's slope, b and c; not finite if it has none."""
     db, dc = b.step - a.step, c.step - a.step
     denominator = (db * dc) ** 2 * (db - dc)
     rise_b, rise_c = b.value - a.value - a.slope * db, c.value - a.value - a.slope * dc
@@ -116,6 +116,6 @@ def _cubic_minimum(a: Trial, b: Trial, c: Trial) -> Any:
 
 
 def _parabola_minimum(a: Trial, b: Trial) -> Any:
-    """The minimum of the parabola through a, with a's slope, and b; NaN or infinite if it has none."""
+    """The minimum of the parabola through a, with a's slope, and b; not finite if it has none."""
     db = b.step - a.step
     return a.step - a.slope / (2 * ((b.value - a.value - a.slope * db) / db**2))

@@ -63,8 +63,8 @@ def _remedy(kind: str, count: int) -> str:
 
 @dataclass(frozen=True)
 class Placement:
-    """The devices of an engine. If there are fewer than those, or none of the kind, as when a run is
-    replayed on another machine, it takes what there is: results are the same up to rounding.
+    """The devices of an engine. If there are fewer than those, or none of the kind, as when a run
+    is replayed on another machine, it takes what there is: results are the same up to rounding.
 
     Attributes:
         devices: their kind and number; by default one of those that JAX uses by default, in each
