@@ -26,6 +26,7 @@ OF_TRAIN_ALONE = {
     "--from": "a search trains new networks",
     "--start": "the same option",
     "--resume": "the same command continues a study",
+    **dict.fromkeys(("--coordinator", "--processes", "--process"), "a search has processes of its own"),
 }
 
 

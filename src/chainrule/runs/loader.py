@@ -47,8 +47,8 @@ Hash = Annotated[str, Matching("[0-9a-f]{64}")]
 
 
 class Computed(TypedDict):
-    """How the steps of a part of a run were computed, where the recipe says how later ones were; see
-    `Plan`.
+    """How the steps of a part of a run were computed, where the recipe says how later ones were;
+    see `Plan`.
     """
 
     engine: Engine
@@ -301,8 +301,8 @@ def read_checkpoint(folder: Path, manifest: Manifest, plan: Plan, step: int) -> 
 
 
 def computed(settings: Computed | None = None) -> dict[str, Any]:
-    """Those of a plan's settings that say how steps are computed, from what a manifest says of a part
-    of the run.
+    """Those of a plan's settings that say how steps are computed, from what a manifest says of a
+    part of the run.
     """
     own = dict(settings or {})
     return {name: tuple(value) if isinstance(value, list) else value for name, value in own.items()}

@@ -1,5 +1,5 @@
-"""Activations, PReLU and softmax, with the derivatives of their definitions (layers/activations.py):
-what JAX would derive differs at kinks, or takes more operations.
+"""Activations, PReLU and softmax, with the derivatives of their definitions (in
+layers/activations.py): what JAX would derive differs at kinks, or takes more operations.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ PREDICTION_BATCH = 1024
 
 
 PREDICTIONS: dict[Any, tuple[Steps, Callable[..., Any]]] = {}
-"""What compiled predictions there are, by network, precision and devices: to compile takes seconds."""
+"""Compiled predictions by network, precision and devices: to compile takes seconds."""
 MOST_PREDICTIONS = 16
 """How many of them are kept."""
 
@@ -101,7 +101,7 @@ class JaxEngine:
         problem: what is trained
         devices: their kind and number; by default one of those that JAX uses by default
         compute: the dtype of products; by default that of the weights, or "bfloat16"
-        world: the processes that take the steps of `chunks` together. All else a process does alone,
+        world: the processes that take the steps of `chunks` together. All else each does alone,
             on its own devices, so that it may do it alone
     """
 
@@ -324,7 +324,7 @@ class JaxEngine:
 
     @cached_property
     def _predicting(self) -> tuple[Steps, Callable[..., Any]]:
-        """The steps and their compiled prediction, which other engines of the same network share."""
+        """The steps and their compiled prediction, which engines of the same network share."""
         key = id(self.problem.network), self.compute, self.placement
         if key not in PREDICTIONS or PREDICTIONS[key][0].problem.network is not self.problem.network:
             steps = self._steps_of(self.problem.network.output_shape)

@@ -25,8 +25,8 @@ class Block(NamedTuple):
         batches: the mini-batches
         arrays: x, y and weight (or None) on the devices: of all samples, or gathered for each step,
             (steps, samples, ...)
-        rows: (steps, samples) the rows of each mini-batch; None if they are gathered. Only the first
-            len(batches) steps are of use
+        rows: (steps, samples) the rows of each mini-batch; None if they are gathered. Only the
+            first len(batches) steps are of use
         scale: what bytes are multiplied by, and what is then added; None for numbers
     """
 
@@ -38,8 +38,8 @@ class Block(NamedTuple):
 
 @dataclass
 class Feed:
-    """Blocks of mini-batches. Samples in memory are put on the devices once, where each step gathers
-    its own; others are gathered here, while the devices are busy.
+    """Blocks of mini-batches. Samples in memory are put on the devices once, where each step
+    gathers its own; others are gathered here, while the devices are busy.
 
     Attributes:
         problem: what is trained

@@ -169,8 +169,8 @@ class Steps:
         return after, (loss, gradient, update, finite, valid)
 
     def run(self, carry: Carry, block: Any, scale: Any, first: Any, stop: Any) -> tuple[Carry, Seen, Any]:
-        """The steps of mini-batches [first, stop) of a block's arrays and rows, up to the first that
-        fails, and the mini-batch after the last that was taken.
+        """The steps of mini-batches [first, stop) of a block's arrays and rows, up to the first
+        that fails, and the mini-batch after the last that was taken.
 
         One step and many are the same program, so that a replayed step has the same bits.
         """
