@@ -30,13 +30,7 @@ LOSSES: dict[type[losses.Loss], tuple[str, tuple[str, ...]]] = {
     losses.Quantiles: ("quantiles", ("levels", "base")),
     losses.Ordinal: ("ordinal", ("class_weights",)),
 }
-<<<<<<< HEAD
-"""The name in native/losses and engine/jax/losses.py, and the attributes that are its settings
-there.
-"""
-=======
 """The name in native/losses and engine/jax/losses.py, and the attributes that are its settings."""
->>>>>>> jax1
 
 
 def target_form(loss: losses.Loss, outputs: int, y_shape: Shape) -> tuple[bool, int]:
