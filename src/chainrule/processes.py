@@ -27,8 +27,8 @@ class Processes:
         count: how many there are
         communicator: mpi4py's communicator of all of them; None if there is one process
         is_local: whether all are on one machine, so that they can share memory
-        for_parts: another one, for large exchanges that go on at the same time: on each communicator
-            all processes must begin exchanges in the same order
+        for_parts: another one, for large exchanges that go on at the same time: on each
+            communicator all processes must begin exchanges in the same order
     """
 
     rank: int = 0
@@ -62,13 +62,13 @@ class Processes:
 
 
 SPINS, YIELDS, NAP = 200, 2000, 5e-5
-"""How often a process looks for what it waits for before it lets others have the core, how often until
-it sleeps, and for how many seconds.
+"""How often a process looks for what it waits for before it lets others have the core, how often
+until it sleeps, and for how many seconds.
 """
 
 
 def wait_for(request: Any) -> None:
-    """Wait for an exchange of MPI's. MPI itself would spin, on a core that another process may want."""
+    """Wait for an exchange of MPI's, which itself would spin on a core that others may want."""
     looks = 0
     while not request.Test():
         looks += 1

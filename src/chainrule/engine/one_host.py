@@ -1,9 +1,9 @@
 """Sums over ranks that are on one machine: they read each other's gradient in shared memory.
 
-Nothing is sent: when all have derived, each adds up its share of the gradient from the memory of all of
-them, in the order of ranks, so the bits are those of `Sums`. There are two windows of memory, which
-steps use in turns, so that no rank overwrites what another one still reads: that one is at most a
-step behind.
+Nothing is sent: when all have derived, each adds up its share of the gradient from the memory of
+all of them, in the order of ranks, so the bits are those of `Sums`. There are two windows of memory,
+which steps use in turns, so that no rank overwrites what another one still reads: that one is at
+most a step behind.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class SharedSums(Sums):
     _memory_of_all: Any = field(default=None, repr=False)
 
     def share(self, parts: Sequence[tuple[int, int]], size: int, dtype: Any) -> list[Vector]:
-        """Get memory for gradients of this size, which all ranks see: that of this rank, for each turn."""
+        """Get memory for gradients of this size, which all see: this rank's, for each turn."""
         from mpi4py import MPI
 
         self.parts, world = parts, self.world

@@ -1,14 +1,14 @@
 """Sums over the processes of a training (ranks), each of which takes its share of every mini-batch.
 
-The native engine calls it, on each rank in the same order. A sum has one order, that of the ranks, so
-all of them get the same bits, and the same number of ranks always gets the same.
+The native engine calls it, on each rank in the same order. A sum has one order, that of the ranks,
+so all of them get the same bits, and the same number of ranks always gets the same.
 
-The gradient is added up in parts, each in two exchanges, which together move each number twice, whatever
-the number of ranks. In the first every rank receives its share of the part from all others (an
-all-to-all), and adds it up; this goes on while earlier layers are derived. In the second all ranks
-receive what the others have made of their shares (an all-gather): the new weights where an optimizer
-steps each weight by itself, so that this work is divided, too (Rajbhandari et al., 2020, stage 1);
-otherwise the gradient.
+The gradient is added up in parts, each in two exchanges, which together move each number twice,
+whatever the number of ranks. In the first every rank receives its share of the part from all others
+(an all-to-all), and adds it up; this goes on while earlier layers are derived. In the second all
+ranks receive what the others have made of their shares (an all-gather): the new weights where an
+optimizer steps each weight by itself, so that this work is divided, too (Rajbhandari et al., 2020,
+stage 1); otherwise the gradient.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Sums:
 
     Attributes:
         world: the processes
-        parts: where the parts of the gradient begin and end, in the order in which they are finished
+        parts: where the parts of the gradient begin and end, in the order in which they are
+            finished
     """
 
     world: Processes

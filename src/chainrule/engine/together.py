@@ -1,7 +1,7 @@
-"""Ranks that are threads of one process: the steps of a training on several processes, to the same bits.
+"""Ranks that are threads of one process: the steps of several processes, to the same bits.
 
-So a run is replayed and explained on any machine, and the first process of a training repeats a step
-while the others wait.
+So a run is replayed and explained on any machine, and the first process of a training repeats a
+step while the others wait.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class ThreadSums:
     Attributes:
         rank: the number of this one
         meeting: where it meets the others
-        parts: where the parts of the gradient begin and end, in the order in which they are finished
+        parts: where the parts of the gradient begin and end, in the order in which they are
+            finished
     """
 
     rank: int
@@ -104,25 +105,27 @@ def together(make: Callable[[Processes], Steps], count: int) -> Steps:
     meeting = Meeting(count)
     ranks = [make(Processes(rank, count, meeting)) for rank in range(count)]
 
-    def steps(position: Position, batches: Batches) -> Iterator[StepRecord]:
-        def step(rank: int, at: Position, batch: Batches) -> StepRecord:
-            try:
-                return next(ranks[rank](at, batch))
-            except BaseException:
-                meeting.barrier.abort()
-                raise
+    def step(rank: int, at: Position, batch: Batches) -> StepRecord:
+        try:
+            return next(ranks[rank](at, batch))
+        except BaseException:
+            meeting.barrier.abort()
+            raise
 
+    def steps(position: Position, batches: Batches) -> Iterator[StepRecord]:
+        for k in range(len(batches)):
+            record = step_of_all(position, batches.cut(k, k + 1))
+            yield record
+            position = record.after
+
+    def step_of_all(position: Position, batch: Batches) -> StepRecord:
         meeting.barrier.reset()
         with ThreadPoolExecutor(count) as pool:
-            for k in range(len(batches)):
-                batch = batches.cut(k, k + 1)
-                taken = [pool.submit(step, rank, position, batch) for rank in range(count)]
-                errors = [error for each in taken if (error := each.exception()) is not None]
-                if errors:
-                    raise next((e for e in errors if not isinstance(e, threading.BrokenBarrierError)), errors[0])
-                record = taken[0].result()
-                yield record
-                position = record.after
+            taken = [pool.submit(step, rank, position, batch) for rank in range(count)]
+        errors = [error for each in taken if (error := each.exception()) is not None]
+        if errors:
+            raise next((e for e in errors if not isinstance(e, threading.BrokenBarrierError)), errors[0])
+        return taken[0].result()
 
     return steps
 
