@@ -1,9 +1,9 @@
 """Sums over ranks that are on one machine: they read each other's gradient in shared memory.
 
 Nothing is sent: when all have derived, each adds up its share of the gradient from the memory of
-all of them, in the order of ranks, so the bits are those of `Sums`. There are two windows of memory,
-which steps use in turns, so that no rank overwrites what another one still reads: that one is at
-most a step behind.
+all of them, in the order of ranks, so the bits are those of `Sums`. There are two windows of
+memory, which steps use in turns, so that no rank overwrites what another one still reads: that one
+is at most a step behind.
 """
 
 from __future__ import annotations

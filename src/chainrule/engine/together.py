@@ -105,29 +105,32 @@ def together(make: Callable[[Processes], Steps], count: int) -> Steps:
     meeting = Meeting(count)
     ranks = [make(Processes(rank, count, meeting)) for rank in range(count)]
 
-    def step(rank: int, at: Position, batch: Batches) -> StepRecord:
+    def steps(position: Position, batches: Batches) -> Iterator[StepRecord]:
+        for k in range(len(batches)):
+            record = _step_of_all(ranks, meeting, position, batches.cut(k, k + 1))
+            yield record
+            position = record.after
+
+    return steps
+
+
+def _step_of_all(ranks: Sequence[Steps], meeting: Meeting, position: Position, batch: Batches) -> StepRecord:
+    """A step of all ranks, each in a thread; raises the error that ended the others."""
+
+    def step(steps: Steps) -> StepRecord:
         try:
-            return next(ranks[rank](at, batch))
+            return next(steps(position, batch))
         except BaseException:
             meeting.barrier.abort()
             raise
 
-    def steps(position: Position, batches: Batches) -> Iterator[StepRecord]:
-        for k in range(len(batches)):
-            record = step_of_all(position, batches.cut(k, k + 1))
-            yield record
-            position = record.after
-
-    def step_of_all(position: Position, batch: Batches) -> StepRecord:
-        meeting.barrier.reset()
-        with ThreadPoolExecutor(count) as pool:
-            taken = [pool.submit(step, rank, position, batch) for rank in range(count)]
-        errors = [error for each in taken if (error := each.exception()) is not None]
-        if errors:
-            raise next((e for e in errors if not isinstance(e, threading.BrokenBarrierError)), errors[0])
-        return taken[0].result()
-
-    return steps
+    meeting.barrier.reset()
+    with ThreadPoolExecutor(len(ranks)) as pool:
+        taken = [pool.submit(step, steps) for steps in ranks]
+    errors = [error for each in taken if (error := each.exception()) is not None]
+    if errors:
+        raise next((e for e in errors if not isinstance(e, threading.BrokenBarrierError)), errors[0])
+    return taken[0].result()
 
 
 MOST = 64

@@ -264,7 +264,7 @@ class Run(Shown):
         return Timeline(data.training, plans, Checkpoints(self), self.trained.history)
 
     def _plans(self) -> dict[int, Plan]:
-        """The plans of the run, by the step from which each holds; the last one of a step counts."""
+        """The plans of the run, by the step from which each holds; of one step the last counts."""
         return {
             start: replace(self.trained.plan, epochs=epochs, **loader.computed(*settings))
             for start, epochs, *settings in self.manifest["planned"]

@@ -1,4 +1,4 @@
-"""Tables that are larger than the memory, for a network that is trained: to predict and evaluate."""
+"""Tables larger than memory, for a network that is trained: to predict and evaluate."""
 
 from __future__ import annotations
 
