@@ -63,7 +63,7 @@ def test_an_estimator_is_cloned_with_its_settings_and_has_those_of_train():
     of_train, own = dict(chainrule.train.__kwdefaults__), classifier.get_params()
     # X, y, sample_weight, random_state, score, warm_start
     called_otherwise = {"data", "target", "weight", "seed", "test", "start"}
-    of_others = {"image_size", "memory", "samples", "time", "horizon", "series", "season"}
+    of_others = {"image_size", "memory", "cache", "samples", "time", "horizon", "series", "season"}
     assert set(of_train) - called_otherwise - of_others == set(own) - {"warm_start", "random_state"}
     assert set(own) - set(Regressor().get_params()) == {"class_weight", "threshold", "order"}
     other_defaults = {name for name in set(of_train) & set(own) if of_train[name] != Classifier().get_params()[name]}

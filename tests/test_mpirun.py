@@ -59,7 +59,7 @@ def test_the_first_of_several_ranks_reports_at_once_and_another_by_name(monkeypa
     assert waited == [mpirun.PATIENCE]
 
 
-@pytest.mark.filterwarnings("ignore:This process")  # is multi-threaded, says Python of forks
+@pytest.mark.filterwarnings("ignore:This process", "ignore:os.fork")  # is multi-threaded, say Python and JAX
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 @pytest.mark.parametrize(
     ("end", "code", "told"),

@@ -16,7 +16,7 @@ def test_a_run_goes_on_on_another_engine_and_each_replays_its_own_steps(tmp_path
     Run.open(folder).resume(epochs=2, engine="jax")
     run = Run.open(folder)
     first, second = run.manifest["planned"]
-    assert first == [0, 1, {"engine": "numpy", "devices": None, "compute": None}]
+    assert first == [0, 1, {"engine": "numpy", "devices": None, "compute": None, "ranks": 1}]
     assert second == [3, 2]
     assert (run.trained.plan.engine, run.trained.plan.devices) == ("jax", ("cpu", 1))
     made, make = [], plans.Plan.make_engine

@@ -85,6 +85,7 @@ class Estimator(BaseEstimator):
         length: int | None = None,
         dtype: str = AUTO,
         engine: str | None = None,
+        devices: int | None = None,
         threads: int | None = None,
         progress: bool | None = False,
         warm_start: bool = False,
@@ -113,6 +114,7 @@ class Estimator(BaseEstimator):
         self.length = length
         self.dtype = dtype
         self.engine = engine
+        self.devices = devices
         self.threads = threads
         self.progress = progress
         self.warm_start = warm_start
@@ -268,7 +270,7 @@ class Estimator(BaseEstimator):
             "batch_size": None if self.batch_size is None else min(self.batch_size, rows), "dtype": dtype,
             "penalties": self.penalties, "patience": self.patience if is_chosen else None, "monitor": self.monitor,
             "min_delta": self.min_delta, "augment": self.augment, "metrics": self.metrics, "engine": self.engine,
-            **self._own(),
+            "devices": self.devices, **self._own(),
         }  # fmt: skip
         if before is None and is_chosen:
             return plan_for(self.network, data, threads=self.threads, **settings)

@@ -79,7 +79,8 @@ class Classifier(ClassifierMixin, Estimator):
         read: what to read a frame's columns as, such as {"zip": "category"}
         text, tokens, length: what columns of text become, as for `load`
         dtype: "float32" or "float64"; "auto" for float64 with fewer than 500 rows, else float32
-        engine: "native" or "numpy"; by default the fastest
+        engine: "native", "numpy" or "jax"; by default the fastest on processors
+        devices: of the engine "jax", how many devices share each mini-batch
         threads: the most threads to train and predict with
         progress: whether to show a bar while it is trained
         warm_start: whether `fit` starts from the weights of the last one, with its preparation
@@ -139,6 +140,7 @@ class Classifier(ClassifierMixin, Estimator):
         length: int | None = None,
         dtype: str = AUTO,
         engine: str | None = None,
+        devices: int | None = None,
         threads: int | None = None,
         progress: bool | None = False,
         warm_start: bool = False,
@@ -148,8 +150,8 @@ class Classifier(ClassifierMixin, Estimator):
             network, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, validation=validation,
             split=split, shuffle=shuffle, patience=patience, monitor=monitor, min_delta=min_delta, augment=augment,
             metrics=metrics, penalties=penalties, callbacks=callbacks, task=task, drop=drop, read=read, text=text,
-            tokens=tokens, length=length, dtype=dtype,
-            engine=engine, threads=threads, progress=progress, warm_start=warm_start, random_state=random_state,
+            tokens=tokens, length=length, dtype=dtype, engine=engine, devices=devices, threads=threads,
+            progress=progress, warm_start=warm_start, random_state=random_state,
         )  # fmt: skip
         self.class_weight = class_weight
         self.threshold = threshold

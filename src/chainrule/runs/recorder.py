@@ -94,16 +94,25 @@ class Recorder:
         elif self.logs and self._manifest:
             self._keep_logs()
         self._has_trained |= isinstance(event, Stepped | EpochEnded)
-        if isinstance(event, Stepped) and self._clock() - self._checkpoint_time >= CHECKPOINT_SPACING:
-            if self._clock() - self._state_time >= WITHIN_EPOCH:
-                self._save(event.progress, "under way", also=_checkpoint(event.progress))
-            else:
-                self._update(_checkpoint(event.progress))
-            self._checkpoint_time = self._clock()
+        if isinstance(event, Stepped):
+            now = self._clock()
+            if now - self._checkpoint_time >= CHECKPOINT_SPACING:
+                self._record(event, now)
         elif isinstance(event, EpochEnded) and self._clock() - self._state_time >= STATE_SPACING:
             self._save(event.progress, "under way")
         elif isinstance(event, Ended) and self._manifest:  # without a manifest, training failed before it started
             self._save(event.progress, event.reason, event.threshold)
+
+    def _record(self, event: Stepped, now: float) -> None:
+        """Write a checkpoint; within a long epoch with the state. A state at an epoch's last step is
+        that after the epoch: files have the names of steps, and none is written over.
+        """
+        step, length = event.progress.position.step, event.plan.steps_per_epoch(len(event.data.training.x))
+        if step % length and now - self._state_time >= WITHIN_EPOCH:
+            self._save(event.progress, "under way", also=_checkpoint(event.progress))
+        else:
+            self._update(_checkpoint(event.progress))
+        self._checkpoint_time = self._clock()
 
     def _keep_logs(self) -> None:
         """Record where training is logged, which is known once the logs are open."""
