@@ -61,7 +61,7 @@ SEEN = {
     "data.target.classes": "tuple[str | int | float | bool, ...]",
     "data.input_names": "list[str]",
     "data.columns[0].role": "str",
-    "data.training.x": "ndarray[tuple[Any, ...], dtype[Any]] | Scaled",
+    "data.training.x": "ndarray[tuple[Any, ...], dtype[Any]] | Deferred",
     "trained": "Trained",
     "trained.evaluate()": "dict[str, float]",
     "trained.history": "tuple[dict[str, float], ...]",

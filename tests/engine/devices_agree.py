@@ -69,7 +69,11 @@ def shapes_on_a_device(engine, at, size):
     with precise([]):
         block = next(engine._feed.blocks(at.step, batches_of("float64", size)))
         run = engine._of(block).run
-        return run.lower(engine._carry(at), block.arrays, block.scale, np.int32(0), np.int32(1)).compile().as_text()
+        return (
+            run.lower(engine._carry(at), (block.arrays, block.rows), block.scale, np.int32(0), np.int32(1))
+            .compile()
+            .as_text()
+        )
 
 
 def main(count):
