@@ -6,6 +6,7 @@ import datetime
 import json
 import re
 from pathlib import Path
+from threading import Event, Thread, current_thread
 
 import numpy as np
 import polars as pl
@@ -24,6 +25,7 @@ from chainrule.data.targets import fit_target
 from chainrule.data.weights import weighted_by
 from chainrule.errors import DataError, SettingError
 from chainrule.rows import Rows
+from waiting import WAIT
 
 ROWS = 1200
 SMALL = "1KB"
@@ -220,6 +222,36 @@ def test_files_that_change_are_found(folder):
     frame().rename({"city": "town"})[:5].write_parquet(second)
     with pytest.raises(DataError, match=r"part-1\.parquet: it has no column 'city', unlike .*part-0\.parquet"):
         load(folder, target="y", memory=SMALL)
+
+
+def test_what_two_processes_prepare_at_the_same_time_is_built_once_and_used_by_both(monkeypatch):
+    began, asked, lock = Event(), Event(), cache._lock
+    built, used = [], []
+
+    def build(folder, progress):
+        built.append(folder)
+        began.set()
+        asked.wait(WAIT)
+        return {}
+
+    def noted(file, exclusive, wait):
+        if current_thread() is second:
+            asked.set()
+        return lock(file, exclusive, wait)
+
+    def use():
+        used.append(cache.kept("key", 100, None, build))  # and keep it
+
+    first, second = Thread(target=use, daemon=True), Thread(target=use, daemon=True)
+    monkeypatch.setattr(cache, "_lock", noted)
+    first.start()
+    assert began.wait(WAIT)
+    second.start()
+    for thread in (first, second):
+        thread.join(WAIT)
+        assert not thread.is_alive()
+    assert len(built) == 1
+    assert len(used) == 2
 
 
 def test_the_cache_is_bounded_and_what_is_not_used_makes_room(folder):

@@ -48,9 +48,8 @@ def cache(
     for entry in found:
         state = ", in use" if entry.in_use else "" if entry.is_whole else ", unfinished"
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
-        display.out.print(
-            f"  {written(entry.bytes):>9}  {used}  {entry.what} of {entry.about.get('source', '-')}{state}"
-        )
+        source = f" of {entry.about['source']}" if "source" in entry.about else ""
+        display.out.print(f"  {written(entry.bytes):>9}  {used}  {entry.what}{source}{state}")
 
 
 @contextmanager

@@ -101,7 +101,10 @@ def _headers(folder: Path, names: Sequence[str], size: Shape | None, hashed: boo
     """What the files say of their pictures; raises DataError unless they go together."""
     if not names:
         kinds = ", ".join(PICTURES)
-        raise DataError(f"{folder}: there are no images; it takes a subfolder for each class with {kinds} files")
+        raise DataError(
+            f"{folder}: there are no images; it takes a subfolder for each class with {kinds} files, or tables in files"
+            " of Parquet, Arrow or CSV"
+        )
     headers = in_threads(lambda name: read_header(folder / name, size, hashed), names)
     first, of_first = headers[0], folder / names[0]
     for name, header in zip(names, headers, strict=True):

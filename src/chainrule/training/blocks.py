@@ -71,9 +71,9 @@ def blocks_for(rows: Rows, batch_size: int, memory: int | None = None) -> Blocks
     most = min((most_memory() if memory is None else memory) // SHARE, MOST_BYTES)
     whole = -(-count // batch_size) * batch_size
     block = min(most // each // batch_size * batch_size, whole)
-    needed = f"a mini-batch of {batch_size:,} samples takes {batch_size * each / 1e6:,.0f} MB"
+    needed = f"a mini-batch of {batch_size:,} samples takes {batch_size * each / 1e3:,.1f} kB"
     remedy = f"choose a smaller {setting('batch_size')}, or allow more {setting('memory')}"
-    require(block > 0, f"{needed}, of at most {most / 1e6:,.0f} MB; {remedy}")
+    require(block > 0, f"{needed}, of at most {most / 1e3:,.1f} kB; {remedy}")
     return Blocks(block, max(1, min(PIECE_BYTES // each, block // FEWEST_PIECES)))
 
 

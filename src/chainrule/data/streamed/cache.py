@@ -188,8 +188,9 @@ def kept(key: str, needed: int, bound: int | None, build: Callable[[Path, dict[s
         root.mkdir(parents=True, exist_ok=True)
         held = Held(whole)
         file = held.file
-        if not is_whole(whole):
-            _lock(file, exclusive=True, wait=True)  # another process may be building it
+        while not is_whole(whole) and not _lock(file, exclusive=True, wait=False):
+            # Another process is building it, and holds it as long as it uses it: so this lock is shared.
+            _lock(file, exclusive=False, wait=True)
         if not is_whole(whole):
             if whole.exists():
                 shutil.rmtree(whole)
