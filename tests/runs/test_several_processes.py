@@ -10,7 +10,7 @@ import pytest
 from chainrule.cli import run as command
 from chainrule.data import load
 from chainrule.errors import RunError
-from chainrule.runs import Recorder, Run, train
+from chainrule.runs import Recorder, Run, loader, train
 from engines import without_note
 from waiting import WAIT
 
@@ -108,6 +108,18 @@ def test_of_two_processes_that_resume_at_once_one_is_refused(started, recorded):
     assert refused.count("\n") == 1
     assert any(reason in refused for reason in ("in use", "was resumed after", "has 40 epochs already"))
     assert Run.open(recorded).trained.progress.epoch == 40
+
+
+def test_a_run_that_is_written_to_while_it_is_opened_is_read_again(recorded, monkeypatch):
+    before, read = Run.open(recorded), loader._preparation
+
+    def written_meanwhile(*arguments):
+        monkeypatch.setattr(loader, "_preparation", read)
+        before.resume(epochs=5)
+        return read(*arguments)
+
+    monkeypatch.setattr(loader, "_preparation", written_meanwhile)
+    assert Run.open(recorded).trained.progress.epoch == 5
 
 
 def test_a_run_that_was_resumed_must_be_opened_again(recorded):

@@ -233,7 +233,18 @@ def load(folder: Path, own: Iterable[type] = ()) -> Loaded:
 
     Raises RunError, with the file, for a run that is missing, incomplete, altered or newer.
     """
-    manifest = read_manifest(folder)
+    manifest, own = read_manifest(folder), list(own)
+    while True:
+        try:
+            return _loaded(folder, manifest, own)
+        except RunError:  # perhaps of a file that a training has replaced since the manifest was read
+            before, manifest = manifest, read_manifest(folder)
+            if manifest == before:
+                raise
+
+
+def _loaded(folder: Path, manifest: Manifest, own: Iterable[type]) -> Loaded:
+    """The run that has this manifest."""
     path = files.path_of(folder, manifest, "recipe")
     recipe: Recipe = _typed(files.read_json(folder, manifest, path.name), Recipe, path)
     data, target = recipe["data"], _target(recipe["data"]["target"], path)
