@@ -104,8 +104,8 @@ class Recorder:
             self._save(event.progress, event.reason, event.threshold)
 
     def _record(self, event: Stepped, now: float) -> None:
-        """Write a checkpoint; within a long epoch with the state. A state at an epoch's last step is
-        that after the epoch: files have the names of steps, and none is written over.
+        """Write a checkpoint; within a long epoch with the state. A state at an epoch's last step
+        is that after the epoch: files have the names of steps, and none is written over.
         """
         step, length = event.progress.position.step, event.plan.steps_per_epoch(len(event.data.training.x))
         if step % length and now - self._state_time >= WITHIN_EPOCH:
