@@ -189,7 +189,7 @@ def kept(key: str, needed: int, bound: int | None, build: Callable[[Path, dict[s
         held = Held(whole)
         file = held.file
         while not is_whole(whole) and not _lock(file, exclusive=True, wait=False):
-            # Another process is building it, and holds it as long as it uses it: so this lock is shared.
+            # Another process builds it, and holds it while it uses it: so this lock is shared.
             _lock(file, exclusive=False, wait=True)
         if not is_whole(whole):
             if whole.exists():
