@@ -15,12 +15,12 @@ from chainrule.engine.jax.placement import Placement, available
 from chainrule.errors import SettingError
 from waiting import WAIT
 
-HERE = Path(__file__).parent
+PROGRAMS = Path(__file__).parents[1]
 
 
 def run(program, *arguments):
     """What a program prints, as JSON."""
-    command = [sys.executable, HERE / program, *map(str, arguments)]
+    command = [sys.executable, PROGRAMS / program, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=5 * WAIT, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -89,7 +89,7 @@ def together(program, processes):
     """What the first of several processes prints, as JSON."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         coordinator = f"127.0.0.1:{probe.getsockname()[1]}"
-    commands = [[sys.executable, HERE / program, coordinator, f"{processes}", f"{k}"] for k in range(processes)]
+    commands = [[sys.executable, PROGRAMS / program, coordinator, f"{processes}", f"{k}"] for k in range(processes)]
     running = [subprocess.Popen(one, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for one in commands]
     try:
         done = [one.communicate(timeout=5 * WAIT) for one in running]

@@ -9,12 +9,12 @@ import sys
 
 import jax
 import numpy as np
-from devices_agree import batches_of, differences, problem_of
 
 from chainrule.engine import Position
 from chainrule.engine.jax import JaxEngine, hosts
 from chainrule.engine.jax.placement import available
 from chainrule.engine.numpy import NumpyEngine
+from devices_agree import batches_of, differences, problem_of
 
 
 def main(coordinator, processes, process):
