@@ -8,6 +8,10 @@
 #include <thread>
 #include <vector>
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 #include "ranks.h"
 
 namespace chainrule {
@@ -15,6 +19,30 @@ namespace chainrule {
 // Each rank has memory that all see: a board for a few numbers, and two windows for the gradient. A
 // window or a side of the board is written again only after a later meeting, to which the others come
 // once they have read it: so one meeting is enough for each exchange.
+// The core that this thread is on; -1 if the system does not say.
+inline int this_core() {
+#if defined(__linux__)
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
+// Moves this thread to another core that it may use, from where the system may move it again; false if
+// there are fewer than `least`.
+inline bool leave_core([[maybe_unused]] int core, [[maybe_unused]] int least) {
+#if defined(__linux__)
+    cpu_set_t all;
+    if (sched_getaffinity(0, sizeof all, &all) || CPU_COUNT(&all) < least) return false;
+    cpu_set_t others = all;
+    CPU_CLR(core, &others);
+    if (!CPU_COUNT(&others) || sched_setaffinity(0, sizeof others, &others)) return false;
+    return !sched_setaffinity(0, sizeof all, &all);
+#else
+    return false;
+#endif
+}
+
 template <class T> struct SharedRanks final : Ranks {
     std::vector<Range> parts;       // of the gradient, in the order in which they are finished
     std::function<bool()> pause;    // sleeps for a moment; false if this rank must give up
@@ -91,15 +119,17 @@ template <class T> struct SharedRanks final : Ranks {
     static constexpr long ROOM = 1000;
     // How often a rank looks for the others before it lets others have the core, and how many seconds
     // before it sleeps.
-    static constexpr int SPINS = 2000;
+    static constexpr int SPINS = 2000, FIRST_SPINS = 200;
     static constexpr double PATIENCE = 0.001;
 
     struct Board {
         alignas(64) std::atomic<uint64_t> meetings;  // to how many this rank has come
-        double few[2][3];                            // in the cache line of the count
+        std::atomic<int> core;                       // and on which core
+        double few[2][3];                            // in the same cache line
         alignas(64) double sides[2][ROOM];
     };
-    static_assert(std::atomic<uint64_t>::is_always_lock_free, "processes share no locks");
+    static_assert(std::atomic<uint64_t>::is_always_lock_free && std::atomic<int>::is_always_lock_free,
+                  "processes share no locks");
     static constexpr long FEW = sizeof(Board::few[0]) / sizeof(double);
 
     long parameters_ = 0, agreed_count_ = 0;
@@ -142,9 +172,10 @@ template <class T> struct SharedRanks final : Ranks {
         const uint64_t meeting = ++meetings_;
         Board& own = *boards_[size_t(rank)];
         if (count) std::memcpy(side(own, meeting, count), numbers, size_t(count) * sizeof(double));
+        own.core.store(this_core(), std::memory_order_relaxed);
         own.meetings.store(meeting, std::memory_order_release);
         for (const Board* const other : boards_)
-            if (!wait(other->meetings, meeting)) return false;
+            if (!wait(*other, meeting)) return false;
         return true;
     }
     // The sums of what all have written in the last meeting.
@@ -155,10 +186,17 @@ template <class T> struct SharedRanks final : Ranks {
             for (long i = 0; i < count; ++i) numbers[i] += theirs[i];
         }
     }
-    bool wait(const std::atomic<uint64_t>& meetings, uint64_t meeting) {
-        const auto is_here = [&] { return meetings.load(std::memory_order_acquire) >= meeting; };
-        for (int spins = 0; spins < SPINS; ++spins, relax())
+    // The system may leave two ranks on one core, where each keeps the other from what it waits for.
+    void part_from(const Board& other) const {
+        const int core = this_core();
+        if (core >= 0 && other.core.load(std::memory_order_relaxed) == core) leave_core(core, count);
+    }
+    bool wait(const Board& other, uint64_t meeting) {
+        const auto is_here = [&] { return other.meetings.load(std::memory_order_acquire) >= meeting; };
+        for (int spins = 0; spins < SPINS; ++spins, relax()) {
             if (is_here()) return true;
+            if (spins == FIRST_SPINS) part_from(other);
+        }
         using Clock = std::chrono::steady_clock;
         for (const auto start = Clock::now(); Clock::now() - start < std::chrono::duration<double>(PATIENCE);) {
             if (is_here()) return true;

@@ -1,4 +1,4 @@
-"""Memory that all ranks on one machine share, in which they add up their gradients without messages.
+"""Memory that all ranks on one machine share, where they add up gradients without messages.
 
 The native engine does the rest (native/shared_ranks.h): when all have derived, each adds up its
 share of the gradient from the memory of all of them, in the order of ranks, so the bits are those

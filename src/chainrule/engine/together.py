@@ -18,8 +18,8 @@ import numpy as np
 
 from chainrule.arrays import Array, Deferred, Vector
 from chainrule.engine.base import Batches, Chunk, Engine, Position, Predictor, StepRecord, Watched, is_finite
-from chainrule.engine.continuation import Continuation
 from chainrule.engine.buffers import zeros
+from chainrule.engine.continuation import Continuation
 from chainrule.processes import NAP, Processes
 
 Steps = Callable[[Position, Batches], Iterator[StepRecord]]
