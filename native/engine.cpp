@@ -265,8 +265,8 @@ RunResult Engine<T>::run(T* w, T* statistics, const Data& data, long batch, uint
             }
             loop.barrier.wait();
         }
+        if (is_divided(gradient)) gather_states(t, loop.barrier);
     });
-    if (ranks && descent.can_divide() && !gradient) gather_states();
     if (error_) std::rethrow_exception(error_);
     return loop.result;
 }
@@ -283,16 +283,16 @@ template <class T> bool Engine<T>::take_step(Loop& loop, long from, int t) {
     }
     if (t == 0 && descent.has_line_search())
         statistics_before_.assign(loop.statistics, loop.statistics + statistics_);
-    const bool divided = ranks && descent.can_divide() && !loop.gradient && !loop.update;
+    const bool divided = is_divided(loop.gradient);
     if (!derive(pass, loop.data, from, loop.barrier, loop.watch, divided)) return false;
     if (t == 0) loop.loss = mean_loss(samples);
     loop.finite[size_t(t)] =
-        descent.step(loop.w, pass.g, loop.gradient, loop.update, t, loop.barrier, loop.loss,
+        descent.step(loop.w, summed(pass.g), loop.gradient, loop.update, t, loop.barrier, loop.loss,
                      descent.has_line_search() ? loss_at(pass, loop, from) : nullptr, divided);
     loop.barrier.wait();
-    if (divided && t == 0) {
-        const bool good = !std::count(loop.finite.begin(), loop.finite.end(), 0);
-        if (!ranks->gather(loop.w, good)) loop.finite[0] = 0;
+    if (divided) {
+        const bool good = t > 0 || !std::count(loop.finite.begin(), loop.finite.end(), 0);
+        if (!ranks->gather(loop.w, good, t, loop.barrier) && t == 0) loop.finite[0] = 0;
     }
     return true;
 }
@@ -380,7 +380,7 @@ double Engine<T>::differentiate(const T* w, T* statistics, const Data& data, uin
     begin(data);
     Barrier barrier(threads_);
     deadline_ = {};
-    const T* const here = this->gradient();
+    const T* const here = summed(this->gradient());
     in_threads(barrier, [&](int t) { derive(pass(data.rows, step, true, w, statistics, t, barrier), data, 0, barrier); });
     valid = !invalid_;
     std::memcpy(gradient, here, size_t(parameters_) * sizeof(T));
@@ -486,9 +486,8 @@ template <class T> void Engine<T>::agree(const Pass<T>& pass, Barrier& barrier) 
 // Waits for what ranks add up; false if an input of one is invalid. `divided`: each then has the sums of
 // its share of the gradient only.
 template <class T> bool Engine<T>::conclude(const Pass<T>& pass, Barrier& barrier, bool divided) {
+    ranks->finish(summed(pass.g), !divided, pass.t, barrier);
     if (pass.t == 0) {
-        ranks->finish();
-        if (!divided) ranks->gather(pass.g, true);
         if (agreed_[1] > 0) invalid_ = true;
         ++turn_;
     }
@@ -497,9 +496,10 @@ template <class T> bool Engine<T>::conclude(const Pass<T>& pass, Barrier& barrie
 }
 
 // Gives all ranks the others' shares of the optimizer's state.
-template <class T> void Engine<T>::gather_states() {
+template <class T> void Engine<T>::gather_states(int t, Barrier& barrier) {
     for (const DescentStage<T>& stage : descent.stages)
-        for (int slot = 0; slot < stage.at(0).needs().vectors; ++slot) ranks->gather(stage.at(0).state[slot], true);
+        for (int slot = 0; slot < stage.at(0).needs().vectors; ++slot)
+            ranks->gather(stage.at(0).state[slot], true, t, barrier);
 }
 
 // Adds up the parts of the gradient that a step has finished.

@@ -2,6 +2,7 @@
 // pass and descent.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <deque>
@@ -109,7 +110,7 @@ template <class T> class Engine {
     // The processes that train together; null: there is one. Mini-batches are then the whole ones, of
     // which this one reads its own rows. All have the same gradient, and take the same step.
     std::unique_ptr<Ranks> ranks;
-    // Memory for the gradient that all ranks see, used in turns; none: it has its own.
+    // Memory for this rank's gradient that all ranks see, used in turns; none: they see none.
     std::vector<T*> windows;
 
     // Building: values and operations, in the order of execution, then `finish`.
@@ -240,7 +241,13 @@ template <class T> class Engine {
     void require_room(long samples) const;
 
     void begin(const Data& data);
+    // Where the next gradient is derived, and where one that was derived there is added up over ranks.
     T* gradient() { return windows.empty() ? gradient_.data() : windows[turn_ % windows.size()]; }
+    T* summed(T* g) { return std::count(windows.begin(), windows.end(), g) ? gradient_.data() : g; }
+    // Whether each rank takes the step of its share of the weights only.
+    bool is_divided(const T* gradient) const {
+        return ranks && descent.can_divide() && !gradient && !ranks->is_small(parameters_);
+    }
     Pass<T> pass(long samples, uint64_t step, bool training, const T* w, T* statistics, int t, Barrier& barrier);
     bool take_step(Loop& loop, long from, int t);
     void end_step(Loop& loop, long from, bool valid);
@@ -256,7 +263,7 @@ template <class T> class Engine {
     void add_samples(const Pass<T>& pass, const Step& step, const Watch& watch, long from) const;
     void agree(const Pass<T>& pass, Barrier& barrier);
     bool conclude(const Pass<T>& pass, Barrier& barrier, bool divided);
-    void gather_states();
+    void gather_states(int t, Barrier& barrier);
     void add_parts(const Pass<T>& pass, long step);
     void compute_loss(const Pass<T>& pass, bool weighted);
     void gather_weights(const Data& data, long from, Range r);

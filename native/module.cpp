@@ -10,6 +10,7 @@
 
 #include "arguments.h"
 #include "schedules.h"
+#include "shared_ranks.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -104,7 +105,7 @@ template <class T> struct PythonOp final : Operation<T> {
     }
 };
 
-// The other processes, which Python speaks to.
+// Ranks on several machines, to which Python speaks.
 template <class T> struct PythonRanks final : Ranks {
     Engine<T>& engine;
     nb::object python;
@@ -117,8 +118,12 @@ template <class T> struct PythonRanks final : Ranks {
     void agree(double* numbers, long count) override { call("agree", numbers, count); }
     void start(void* numbers, long count) override { call("start", static_cast<T*>(numbers), count); }
     void progress() override { call("progress"); }
-    void finish() override { call("finish"); }
-    bool gather(void* numbers, bool good) override {
+    void finish(void* gradient, bool whole, int t, Barrier& barrier) override {
+        if (t == 0) call("finish");
+        if (whole) gather(gradient, true, t, barrier);
+    }
+    bool gather(void* numbers, bool good, int t, Barrier&) override {
+        if (t > 0) return true;
         bool all_good = false;
         guarded([&] {
             const nb::object all = python.attr("gather")(array(static_cast<T*>(numbers), engine.parameters()), good);
@@ -265,6 +270,30 @@ template <class T> struct Bindings {
         }
     }
 
+    static void share(E& e, const nb::list& memory, nb::object pause) {
+        auto* const ranks = dynamic_cast<SharedRanks<T>*>(e.ranks.get());
+        require(e.trains() && ranks && e.windows.empty(), "only ranks that share no memory yet can");
+        require_length("the list of memory", long(memory.size()), ranks->count);
+        std::vector<double*> places;
+        for (const nb::handle own : memory) {
+            places.push_back(vector_of<double>(nb::borrow<nb::object>(own), "memory", SharedRanks<T>::size(e.parameters())));
+            require(reinterpret_cast<uintptr_t>(places.back()) % 64 == 0, "memory must begin at a cache line");
+        }
+        ranks->parts = e.parts();
+        ranks->share(places, e.parameters());
+        ranks->failed = [&e] { return e.has_failed(); };
+        ranks->pause = [&e, memory, pause] {  // which keeps the memory, too
+            const nb::gil_scoped_acquire acquired;
+            try {
+                pause();
+            } catch (...) {
+                e.fail(std::current_exception(), false);
+            }
+            return !e.has_failed();
+        };
+        for (int turn = 0; turn < 2; ++turn) e.windows.push_back(ranks->own_window(turn));
+    }
+
     static void penalty(E& e, double l1, double l2, const std::vector<int>& on) {
         require_length("a penalty's list of arrays", long(on.size()), long(e.descent.arrays.size()));
         e.descent.penalties.push_back({l1, l2, std::vector<char>(on.begin(), on.end())});
@@ -344,11 +373,6 @@ template <class T> struct Bindings {
                 new (e) E(library_for<T>(processor), max_samples, threads);
             }, "processor"_a, "most_samples"_a, "threads"_a)
             .def_prop_ro("processor", &E::processor)
-            .def("windows", [](E& e, const nb::list& arrays) {
-                require(e.trains() && e.ranks, "only ranks need windows");
-                for (const nb::handle array : arrays)
-                    e.windows.push_back(vector_of<T>(nb::borrow<nb::object>(array), "window", e.parameters()));
-            }, "Let the gradient be in these arrays in turns, which must live as long as the engine.")
             .def_prop_ro("parts", [](const E& e) {
                 std::vector<std::pair<long, long>> parts;
                 for (const Range part : e.parts()) parts.emplace_back(part.from, part.to);
@@ -357,8 +381,13 @@ template <class T> struct Bindings {
             .def_prop_ro("hindered", &E::hindered, "Whether other programs hindered the threads of the last run.")
             .def("ranks", [](E& e, int rank, int count, nb::object python) {
                 require(!e.finished() && 0 <= rank && rank < count, "there is no such rank");
-                e.ranks = std::make_unique<PythonRanks<T>>(e, rank, count, std::move(python));
-            }, "rank"_a, "count"_a, "python"_a)
+                if (python.is_none()) e.ranks = std::make_unique<SharedRanks<T>>(rank, count);
+                else e.ranks = std::make_unique<PythonRanks<T>>(e, rank, count, std::move(python));
+            }, "rank"_a, "count"_a, "python"_a.none(), "Train as one of so many; None: they will `share` memory.")
+            .def_prop_ro("shared_size", [](const E& e) { return SharedRanks<T>::size(e.parameters()); },
+                         "How many float64 numbers each rank must share with all.")
+            .def("share", &share, "memory"_a, "pause"_a,
+                 "Speak to the other ranks in these arrays, one of each, which are 0 at first; pause() waits a moment.")
             .def("value", &E::value)
             .def("op", &op, "name"_a, "inputs"_a, "outputs"_a, "wants"_a, "parameters"_a, "statistics"_a, "settings"_a)
             .def("python_op", &python_op)

@@ -28,7 +28,7 @@ instrumented() {
         ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1 \
         setarch -R "$home/bin/python" -m pytest -n auto -p no:cacheprovider --capture=sys \
         tests/engine/test_native.py tests/engine/test_native_arguments.py tests/engine/test_sequences.py \
-        tests/engine/test_windows.py tests/engine/test_continuation.py
+        tests/engine/test_windows.py tests/engine/test_continuation.py tests/engine/test_together.py
 }
 
 instrumented address,undefined libasan.so

@@ -47,6 +47,7 @@ class Barrier {
             else return stall(round);
     }
 
+    int threads() const { return threads_; }
     // Seconds that threads have waited for a preempted one, each counted.
     double stalled() const { return double(stalled_.load(std::memory_order_relaxed)) * 1e-9; }
 

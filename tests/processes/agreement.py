@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule import layers, losses, processes
 from chainrule.descent import optimizer
-from chainrule.engine import Batches, Position, Problem
+from chainrule.engine import Batches, Position, Problem, native
 from chainrule.engine.native import NativeEngine
 from chainrule.network import Network
 
@@ -49,9 +49,12 @@ SCENARIOS = {
     "lbfgs batch norm": lambda: problem([layers.Dense(7), layers.BatchNorm(), layers.Tanh()], chain="lbfgs"),
     "recurrence": lambda: problem([layers.Scan(layers.LSTM(6, recurrent_dropout=0.2), all=True)], (5, 9)),
     "attention": lambda: problem([layers.MultiHeadAttention(2, dropout=0.3)], (6, 8), chain="sgd 0.1"),
+    "large clip": lambda: problem([layers.Dense(300)], (300,), chain="sgd 0.1 clip=0.1", dtype="float32"),
     "large": lambda: problem(
         [layers.Dense(600), layers.Dense(500, activation="relu")], (300,), chain="sgd 0.1", dtype="float32"
     ),
+    "threads": lambda: problem([layers.Dense(300, activation="relu")], (300,), chain="momentum 0.1"),
+    "threads clip": lambda: problem([layers.Dense(300)], (300,), chain="sgd 0.1 clip=0.1"),
 }
 
 
@@ -71,7 +74,7 @@ def compared(name):
     def trained(world):
         """The numbers after training, and whether chunks were replayed to the same bits."""
         position, losses, replayed = start, [], True
-        for chunk in NativeEngine(one, 1, world=world).chunks(start, batches):
+        for chunk in NativeEngine(one, 2 if "threads" in name else 1, world=world).chunks(start, batches):
             position, losses = chunk.after, [*losses, *chunk.losses]
             if world.rank == 0:
                 replayed &= same(numbers(chunk.last.after), numbers(chunk.after))
@@ -102,6 +105,7 @@ def same(some, others):
 
 if __name__ == "__main__":
     processes.start()
+    native.MIN_PARALLEL_WORK = 0  # so that a small network has several threads, where it may
     found = {name: compared(name) for name in sys.argv[1:] or SCENARIOS}
     if processes.is_first():
         print(json.dumps(found))

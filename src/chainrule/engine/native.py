@@ -43,9 +43,9 @@ from chainrule.engine.lowering import (
     lower_network,
 )
 from chainrule.engine.numpy import NumpyEngine
-from chainrule.engine.one_host import SharedSums
+from chainrule.engine.one_host import SharedMemory
 from chainrule.engine.ranks import Sums
-from chainrule.engine.together import Meeting, ThreadSums, together
+from chainrule.engine.together import Meeting, ThreadMemory, together
 from chainrule.engine.watching import Notes
 from chainrule.errors import SettingError, ShapeError, require
 from chainrule.network import Network
@@ -382,8 +382,10 @@ class NativeEngine:
         network, stages = self.problem.network, None
         trains = y_shape is not None
         engine = self._new(-(-samples // self.world.count) if trains else samples, threads)
-        sums = self._sums() if trains and self.world.count > 1 else None
-        if sums is not None:
+        divides = trains and self.world.count > 1
+        memory = self._memory()
+        sums = Sums(self.world) if divides and memory is None else None
+        if divides:
             engine.ranks(self.world.rank, self.world.count, sums)
         try:
             program = lower_network(self.problem)
@@ -391,7 +393,7 @@ class NativeEngine:
                 lower_loss(engine, self.problem.loss, network.output_shape, y_shape)
         except NoKernel:
             return None
-        if sums is not None and any(op.settings.get("mixes") for op in program.ops):
+        if divides and any(op.settings.get("mixes") for op in program.ops):
             raise SettingError(
                 f"{'; '.join(self.notes)}; it mixes samples, so this trains in one process, without mpirun"
             )
@@ -400,10 +402,10 @@ class NativeEngine:
             with suppress(NoKernel):
                 stages = lower_descent(engine, native, self.problem)
         engine.finish(program.prediction, network.parameters.size, network.statistics.size, trains)
-        if isinstance(sums, SharedSums):
-            engine.windows(sums.share(engine.parts, network.parameters.size, network.dtype))
-        elif sums is not None:
+        if sums is not None:
             sums.parts = engine.parts
+        elif divides and memory is not None:
+            engine.share(memory.of_ranks(engine.shared_size), memory.pause)
         return Compiled(engine, threads, stages)
 
     def _new(self, samples: int, threads: int) -> Any:
@@ -425,11 +427,12 @@ class NativeEngine:
         if program.threads > 1:
             self.backoff.observe(program.engine.hindered)
 
-    def _sums(self) -> Sums | ThreadSums:
+    def _memory(self) -> SharedMemory | ThreadMemory | None:
+        """What all ranks see; None if they are on several machines."""
         meeting = self.world.communicator
         if isinstance(meeting, Meeting):
-            return ThreadSums(self.world.rank, meeting)
-        return SharedSums(self.world) if self.world.is_local else Sums(self.world)
+            return ThreadMemory(self.world.rank, meeting)
+        return SharedMemory(self.world) if self.world.is_local else None
 
     @cached_property
     def _most(self) -> int:

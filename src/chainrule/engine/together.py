@@ -7,6 +7,7 @@ step while the others wait.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,9 +18,9 @@ import numpy as np
 
 from chainrule.arrays import Array, Deferred, Vector
 from chainrule.engine.base import Batches, Chunk, Engine, Position, Predictor, StepRecord, Watched, is_finite
+from chainrule.engine.buffers import zeros
 from chainrule.engine.continuation import Continuation
-from chainrule.engine.ranks import add_up, shares
-from chainrule.processes import Processes
+from chainrule.processes import NAP, Processes
 
 Steps = Callable[[Position, Batches], Iterator[StepRecord]]
 
@@ -41,73 +42,43 @@ class Meeting:
         return said
 
 
-@dataclass
-class ThreadSums:
-    """What `Sums` does, among threads.
+@dataclass(frozen=True)
+class ThreadMemory:
+    """What `SharedMemory` is, among threads.
 
     Attributes:
         rank: the number of this one
         meeting: where it meets the others
-        parts: where the parts of the gradient begin and end, in the order in which they are
-            finished
     """
 
     rank: int
     meeting: Meeting
-    parts: Sequence[tuple[int, int]] = ()
-    _coming: list[Vector] = field(default_factory=list, repr=False)
-    _agreement: Vector | None = field(default=None, repr=False)
 
-    def add(self, numbers: Vector) -> None:
-        """Replace a few numbers by their sums over all ranks."""
-        add_up(self.meeting.exchange(self.rank, numbers.copy()), numbers)
+    def of_ranks(self, size: int) -> list[Vector]:
+        """So many float64 numbers of each rank, 0 at first."""
+        return self.meeting.exchange(self.rank, zeros(size, np.float64))
 
-    def agree(self, numbers: Vector) -> None:
-        """The same, until `finish`."""
-        self._agreement = numbers
-
-    def start(self, numbers: Vector) -> None:
-        """Begin to add up the next part of the gradient."""
-        self._coming.append(numbers)
-
-    def progress(self) -> None:
-        """Nothing: all is done in `finish`."""
-
-    def finish(self) -> None:
-        """Add up this rank's shares."""
-        coming, self._coming = self._coming, []
-        for each in zip(*self.meeting.exchange(self.rank, coming), strict=True):
-            own = self._share(each[0].size, self.rank)
-            total = np.empty_like(each[0][own])
-            add_up([numbers[own] for numbers in each], total)
-            each[self.rank][own] = total
-        assert self._agreement is not None
-        self.add(self._agreement)
-
-    def gather(self, numbers: Vector, good: bool) -> bool:
-        """Receive the others' shares of a vector; whether all is good on all ranks."""
-        said = self.meeting.exchange(self.rank, (numbers, good))
-        for start, stop in self.parts:
-            for rank, (theirs, _) in enumerate(said):
-                own = self._share(stop - start, rank)
-                if rank != self.rank:
-                    numbers[start:stop][own] = theirs[start:stop][own]
-        self.meeting.barrier.wait()
-        return all(each for _, each in said)
-
-    def _share(self, size: int, rank: int) -> slice:
-        counts, starts = shares(size, self.meeting.count)
-        return slice(starts[rank], starts[rank] + counts[rank])
+    def pause(self) -> None:
+        """Wait a moment for the others. Raises BrokenBarrierError if one of them has failed."""
+        if self.meeting.barrier.broken:
+            raise threading.BrokenBarrierError
+        time.sleep(NAP)
 
 
 def together(make: Callable[[Processes], Steps], count: int) -> Steps:
     """The function that takes steps as so many ranks; `make` gives that of one of them."""
     meeting = Meeting(count)
-    ranks = [make(Processes(rank, count, meeting)) for rank in range(count)]
+    ranks: list[Steps] = []
 
     def steps(position: Position, batches: Batches) -> Iterator[StepRecord]:
         for k in range(len(batches)):
-            record = _step_of_all(ranks, meeting, position, batches.cut(k, k + 1))
+            if not ranks:
+                ranks.extend(make(Processes(rank, count, meeting)) for rank in range(count))
+            try:
+                record = _step_of_all(ranks, meeting, position, batches.cut(k, k + 1))
+            except BaseException:
+                ranks.clear()  # they are no longer at the same place
+                raise
             yield record
             position = record.after
 
