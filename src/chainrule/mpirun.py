@@ -21,9 +21,12 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
+
+from chainrule.heartbeats import Address, Link, Mark, Watch
 
 COUNTS = {"PMI_RANK": "PMI_SIZE", "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE", "PMIX_RANK": "SLURM_NTASKS"}
 """The variables with the rank and with the number of ranks: those of MPICH, Intel MPI and Slurm's
@@ -40,8 +43,14 @@ PATIENCE = 3.0
 ARRIVAL = 0.2
 """Seconds that mpirun gets to forward a line before it is asked to end all ranks."""
 
+LOST = 1
+"""The exit code where a rank is stopped or lost, or does not come."""
+
 PARENT_DEATH_SIGNAL = 1
 """Linux' prctl option PR_SET_PDEATHSIG."""
+
+_link: Link | None = None
+"""What this rank shares with the process that waits for it."""
 
 
 def place() -> tuple[int, int]:
@@ -88,15 +97,31 @@ def begin(together: bool) -> None:
         for name in COUNTS:
             os.environ.pop(name, None)
         return
-    waiting = os.getpid()
+    global _link
+    waiting, _link = os.getpid(), Link(rank == 0, on_this_machine() == count)
     child = os.fork()
     if child:
-        _wait(child)
+        _wait(child, _link)
+    _link.of_rank()
     _die_with(waiting)
     _divide_cores()
     if rank:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.stdout, sys.stderr = _nowhere(), _nowhere()
+
+
+def watch(broadcast: Callable[[Address | None], Address]) -> Mark | None:
+    """Let the waiting processes watch over all ranks, which have met; where this one marks that it
+    waits. None if nobody waits for it, as for a user's program.
+
+    Args:
+        broadcast: gives all ranks what the first passes
+    """
+    address = broadcast(None if _link is None else _link.address)
+    if _link is None or address is None:
+        return None
+    _link.meet(address)
+    return _link.mark
 
 
 def report(message: str) -> None:
@@ -147,8 +172,11 @@ def _divide_cores() -> None:
         os.environ.setdefault(name, share)
 
 
-def _wait(child: int) -> None:
-    """Wait for the rank, and end as it did."""
+RESUMED = "the run, if it had begun, keeps its last state, and --resume continues it"
+
+
+def _wait(child: int, link: Link) -> None:
+    """Wait for the rank, and end as it did; or end it, if another one is lost."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the child gets, too
 
     def pass_on(number: int, _: object) -> None:
@@ -156,14 +184,21 @@ def _wait(child: int) -> None:
             os.kill(child, number)
 
     signal.signal(signal.SIGTERM, pass_on)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    rank, count = place()
+    ended = Watch(rank, count, name(), child, link).until_end()
+    if isinstance(ended, str):
+        os.kill(child, signal.SIGKILL)
+        if rank > 1:  # the ranks before it know as much
+            time.sleep(PATIENCE)
+        _write(f"{ended}; {RESUMED}")
+        _end_all(LOST)
+    code = os.waitstatus_to_exitcode(ended)
     if code < 0:
         told = signal.Signals(-code).name if -code in {*signal.Signals} else f"signal {-code}"
         because = ", perhaps for lack of memory" if -code == signal.SIGKILL else ""
-        if place()[0] and code == -signal.SIGTERM:  # all get it, and the first says so
+        if rank and code == -signal.SIGTERM:  # all get it, and the first says so
             time.sleep(PATIENCE)
-        resumed = "the run, if it had begun, keeps its last state, and --resume continues it"
-        _write(f"{name()} (process {child}) was ended by {told}{because}; {resumed}")
+        _write(f"{name()} (process {child}) was ended by {told}{because}; {RESUMED}")
         code = 128 - code
     if code:
         _end_all(code)

@@ -7,15 +7,18 @@ rank, counted from 0. All take the same decisions; only the first records, print
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chainrule import mpirun
 from chainrule.errors import SettingError, require_package
+from chainrule.heartbeats import Mark
 
 
 @dataclass(frozen=True)
@@ -73,15 +76,21 @@ def wait_for(request: Any) -> None:
     while not request.Test():
         looks += 1
         if looks > YIELDS:
+            if looks == YIELDS + 1 and _mark is not None:
+                _mark.put()
             time.sleep(NAP)
         elif looks > SPINS:
             time.sleep(0)
+    if looks > YIELDS and _mark is not None:
+        _mark.remove()
 
 
 ALONE = Processes()
 """One process."""
 
 _world = ALONE
+_mark: Mark | None = None
+"""Where this process notes that it waits for the others."""
 
 
 def world() -> Processes:
@@ -95,7 +104,7 @@ def start() -> Processes:
 
     Raises SettingError if there are several, but mpi4py is missing, finds no MPI or another one.
     """
-    global _world
+    global _world, _mark
     _, started = mpirun.place()
     if started == 1 or _world.count > 1:
         return _world
@@ -114,8 +123,21 @@ def start() -> Processes:
     mpirun.end_all_on_exceptions()
     near = every.Split_type(MPI.COMM_TYPE_SHARED)
     is_local = all(size == every.size for size in every.allgather(near.size))
+    if near.rank == 0:
+        _unlink_shared_memory()
     _world = Processes(every.rank, every.size, every.Dup(), is_local, every.Dup())
+    _mark = mpirun.watch(_world.broadcast)
     return _world
+
+
+def _unlink_shared_memory() -> None:
+    """Remove the name of the memory that MPICH's processes on a machine share, which all of them
+    have mapped by now. MPICH does so when it ends, and leaves it behind when it is killed.
+    """
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/maps").read_text().splitlines():
+            if "/dev/shm/mpich_shm_" in line and not line.endswith("(deleted)"):
+                Path(line.split(maxsplit=5)[5]).unlink(missing_ok=True)
 
 
 def use(found: Processes) -> Processes:
