@@ -22,7 +22,7 @@ import socket
 import struct
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 BEAT = 1.0
 """Seconds between two messages."""
@@ -52,24 +52,37 @@ def seconds(of: tuple[str, float]) -> float:
 
 
 class Mark:
-    """Since when a rank has waited for the others: memory that its waiting process reads."""
+    """What a rank notes in memory that its waiting process reads: since when it has waited for the
+    others, and whether it has told why it ends.
+    """
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 8)
+        self._memory = mmap.mmap(-1, 17)
 
-    def put(self) -> None:
-        """It begins to wait."""
-        self._memory[:] = struct.pack("d", time.monotonic())
-
-    def remove(self) -> None:
-        """It waits no more."""
-        self._memory[:] = bytes(8)
+    def waits(self) -> None:
+        """It waits now; called often while it does."""
+        now, (since, last) = time.monotonic(), self._times
+        self._memory[:16] = struct.pack("dd", since if now - last < BEAT else now, now)
 
     @property
     def seconds(self) -> float:
         """For how long it has waited; 0 if it does not."""
-        (since,) = struct.unpack("d", self._memory[:])
-        return max(time.monotonic() - since, 0.0) if since else 0.0
+        since, last = self._times
+        return last - since if time.monotonic() - last < BEAT else 0.0
+
+    @property
+    def _times(self) -> tuple[float, float]:
+        since, last = struct.unpack("dd", self._memory[:16])
+        return since, last
+
+    def leave(self) -> None:
+        """It ends, and has told why."""
+        self._memory[16] = 1
+
+    @property
+    def has_left(self) -> bool:
+        """Whether it has told why it ends."""
+        return bool(self._memory[16])
 
 
 class Link:
@@ -105,6 +118,18 @@ class Link:
         """Tell the waiting process where the first rank is reached: it begins to watch."""
         os.write(self._to_waiting, json.dumps(address).encode())
         os.close(self._to_waiting)
+
+
+class Problem(NamedTuple):
+    """Something that is wrong with the ranks.
+
+    Attributes:
+        text: what
+        is_known: whether other waiting processes find the same
+    """
+
+    text: str
+    is_known: bool
 
 
 @dataclass
@@ -147,7 +172,7 @@ class Watch:
     _looked: float = field(default_factory=time.monotonic)
     _beat_at: float = 0.0
 
-    def until_end(self) -> int | str:
+    def until_end(self) -> int | Problem:
         """Wait until the rank ends: its status, as waitpid gives it; or what is wrong with the
         ranks.
         """
@@ -186,37 +211,39 @@ class Watch:
             else:
                 return status
 
-    def _problem(self, now: float) -> str:
-        """What is wrong with the ranks, after a message if it is time; empty if nothing is."""
-        if now - self._looked > self.silence / 2:  # this process was stopped itself, perhaps with all others
+    def _problem(self, now: float) -> Problem | None:
+        """What is wrong with the ranks, after a message if it is time; None if nothing is."""
+        if now - self._looked > max(self.silence / 2, 2 * BEAT):  # this process was stopped itself, perhaps with all others
             self._stopped = None if self._stopped is None else now
             for other in self._heard.values():
                 other.at = now
         self._looked = now
         if self._stopped is not None and now - self._stopped > self.silence:
-            return f"{self.name} (process {self.child}) has been stopped for {self.silence:g} s"
+            return Problem(f"{self.name} (process {self.child}) has been stopped for {self.silence:g} s", False)
         if self._address is None:
-            return ""
+            return None
         if now - self._beat_at >= BEAT:
             self._beat_at = now
             self._tell()
         for other in self._heard.values():
             if now - other.at > self.silence:
-                return f"{other.name} has not been heard of for {self.silence:g} s: it or its machine is stopped or lost"
-        return self._not_come() if self.rank == 0 else ""
+                silent = f"has not been heard of for {self.silence:g} s: it or its machine is stopped or lost"
+                return Problem(f"{other.name} {silent}", self.rank > 1)
+        return self._not_come() if self.rank == 0 else None
 
-    def _not_come(self) -> str:
+    def _not_come(self) -> Problem | None:
         """Which ranks are alive, but have let others wait for too long."""
         if len(self._heard) < self.count - 1:
-            return ""
+            return None
         own = Heard(self.name, 0.0, self.link.mark.seconds)
         everyone = {0: own, **dict(sorted(self._heard.items()))}
         if max(one.waits for one in everyone.values()) <= self.patience:
-            return ""
-        late = [one.name for one in everyone.values() if not one.waits]
+            return None
+        late = [one.name for one in everyone.values() if one.waits < BEAT]
         if not late:
-            return f"all ranks have waited for each other for {self.patience:g} s"
-        return f"{', '.join(late)} has not come for {self.patience:g} s, for which others have waited, but is alive"
+            return Problem(f"all ranks have waited for each other for {self.patience:g} s", False)
+        waited = f"for {self.patience:g} s, which {'is' if len(late) == 1 else 'are'} alive"
+        return Problem(f"the other ranks have waited for {', '.join(late)} {waited}", False)
 
     def _meet(self, text: bytes) -> None:
         """Begin to watch: the rank has met the others."""

@@ -26,11 +26,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from chainrule.heartbeats import Address, Link, Mark, Watch
+from chainrule.heartbeats import Address, Link, Mark, Problem, Watch
 
-COUNTS = {"PMI_RANK": "PMI_SIZE", "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE", "PMIX_RANK": "SLURM_NTASKS"}
-"""The variables with the rank and with the number of ranks: those of MPICH, Intel MPI and Slurm's
-PMI, of Open MPI, and of Slurm's PMIx.
+COUNTS = {"OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE", "PMI_RANK": "PMI_SIZE", "PMIX_RANK": "SLURM_NTASKS"}
+"""The variables with the rank and with the number of ranks: those of Open MPI (which may have been
+started by another process manager, whose variables its ranks see), of MPICH, Intel MPI and Slurm's
+PMI, and of Slurm's PMIx.
 """
 LOCAL = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
 """The variables with the number of ranks on this machine."""
@@ -66,6 +67,22 @@ def place() -> tuple[int, int]:
     return 0, 1
 
 
+def refusal() -> str:
+    """Why several processes would train without knowing of each other; empty if they would not."""
+    told = next((pair for pair in COUNTS.items() if pair[0] in os.environ), None)
+    if told is not None:
+        numbers = [os.environ.get(name, "") for name in told]
+        if all(number.isdecimal() for number in numbers) and int(numbers[0]) < int(numbers[1]):
+            return ""
+        found = " and ".join(f"{name} is {os.environ.get(name, 'missing')}" for name in told)
+        return f"this is not a rank that mpirun has started: {found}; start it with mpirun, or unset {told[0]}"
+    tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "")
+    if tasks.isdecimal() and int(tasks) > 1:
+        separate = "SLURM_STEP_NUM_TASKS=1 lets each train by itself"
+        return f"srun has started {tasks} processes, but not as ranks of MPI: start them by mpirun ({separate})"
+    return ""
+
+
 def on_this_machine() -> int:
     """The number of ranks on this machine; 1 without mpirun."""
     told = [os.environ[name] for name in LOCAL if os.environ.get(name, "").isdecimal()]
@@ -89,6 +106,9 @@ def begin(together: bool) -> None:
             others end here
     """
     rank, count = place()
+    if together and (problem := refusal()):
+        _write(problem)
+        os._exit(2)
     if count == 1:
         return
     if not together:
@@ -105,6 +125,7 @@ def begin(together: bool) -> None:
     _link.of_rank()
     _die_with(waiting)
     _divide_cores()
+    end_all_on_exceptions()
     if rank:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.stdout, sys.stderr = _nowhere(), _nowhere()
@@ -141,6 +162,8 @@ def report(message: str) -> None:
 
 def leave(code: int) -> None:
     """End this rank now, and with it all others, with this exit code."""
+    if _link is not None:
+        _link.mark.leave()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
@@ -154,7 +177,7 @@ def end_all_on_exceptions() -> None:
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if place()[0]:
-            report(f"{kind.__name__}: {error}")
+            report(" ".join(f"{kind.__name__}: {error}".split()))
         else:
             shown(kind, error, trace)
         leave(1)
@@ -186,11 +209,11 @@ def _wait(child: int, link: Link) -> None:
     signal.signal(signal.SIGTERM, pass_on)
     rank, count = place()
     ended = Watch(rank, count, name(), child, link).until_end()
-    if isinstance(ended, str):
+    if isinstance(ended, Problem):
         os.kill(child, signal.SIGKILL)
-        if rank > 1:  # the ranks before it know as much
+        if ended.is_known:
             time.sleep(PATIENCE)
-        _write(f"{ended}; {RESUMED}")
+        _write(f"{ended.text}; {RESUMED}")
         _end_all(LOST)
     code = os.waitstatus_to_exitcode(ended)
     if code < 0:
@@ -200,6 +223,9 @@ def _wait(child: int, link: Link) -> None:
             time.sleep(PATIENCE)
         _write(f"{name()} (process {child}) was ended by {told}{because}; {RESUMED}")
         code = 128 - code
+    elif code and not link.mark.has_left:
+        time.sleep(PATIENCE)
+        _write(f"{name()} (process {child}) ended with exit code {code}, and without a reason; {RESUMED}")
     if code:
         _end_all(code)
     os._exit(0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,17 +77,23 @@ def wait_for(request: Any) -> None:
     while not request.Test():
         looks += 1
         if looks > YIELDS:
-            if looks == YIELDS + 1 and _mark is not None:
-                _mark.put()
-            time.sleep(NAP)
+            nap()
         elif looks > SPINS:
             time.sleep(0)
-    if looks > YIELDS and _mark is not None:
-        _mark.remove()
+
+
+def nap() -> None:
+    """Let others have the core, and note that this process waits for the others."""
+    if _mark is not None:
+        _mark.waits()
+    time.sleep(NAP)
 
 
 ALONE = Processes()
 """One process."""
+
+SHARED = Path("/dev/shm")  # noqa: S108
+"""Where Linux keeps memory that processes share."""
 
 _world = ALONE
 _mark: Mark | None = None
@@ -130,14 +137,31 @@ def start() -> Processes:
     return _world
 
 
+OLD = 10.0
+"""Seconds after which memory that no process has mapped was left behind."""
+
+
 def _unlink_shared_memory() -> None:
     """Remove the name of the memory that MPICH's processes on a machine share, which all of them
-    have mapped by now. MPICH does so when it ends, and leaves it behind when it is killed.
+    have mapped by now: MPICH does so when it ends, and leaves it behind when it is killed. And the
+    names that this user's processes have left behind which were killed before they came to this.
     """
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/maps").read_text().splitlines():
-            if "/dev/shm/mpich_shm_" in line and not line.endswith("(deleted)"):
-                Path(line.split(maxsplit=5)[5]).unlink(missing_ok=True)
+        own = _mapped("self")
+        named = {path: path.stat() for path in SHARED.glob("mpich_shm_*")}
+        old = {path for path, of in named.items() if of.st_uid == os.getuid() and time.time() - of.st_ctime > OLD}
+        others = {name for path in Path("/proc").glob("[0-9]*") for name in _mapped(path.name)} if old - own else own
+        for path in (named.keys() & own) | (old - others):
+            path.unlink(missing_ok=True)
+
+
+def _mapped(process: str) -> set[Path]:
+    """The shared memory that a process has mapped; none if it has ended, or is another user's."""
+    try:
+        lines = Path("/proc", process, "maps").read_text().splitlines()
+    except OSError:
+        return set()
+    return {Path(line.split(maxsplit=5)[5]) for line in lines if str(SHARED) in line}
 
 
 def use(found: Processes) -> Processes:
