@@ -11,6 +11,8 @@ import contextlib
 import json
 import os
 import time
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,20 @@ class Processes:
     def broadcast(self, value: Any) -> Any:
         """The value that the first process passes, on every process, as `gather`."""
         return self.gather(value if self.rank == 0 else None)[0]
+
+    def joined(self, rows: Any, counts: Sequence[int]) -> Any:
+        """The rows of all processes, in the order of ranks, on every process.
+
+        Args:
+            rows: (counts[rank], ...) those of this one: an array of floats
+            counts: how many each has
+        """
+        found = np.empty((sum(counts), *rows.shape[1:]), dtype=rows.dtype)
+        width, kind = int(np.prod(rows.shape[1:])), rows.dtype.char
+        sizes = [count * width for count in counts]
+        own = [np.ascontiguousarray(rows), kind]
+        wait_for(self.communicator.Iallgatherv(own, [found, sizes, None, kind]))
+        return found
 
     def wait(self) -> None:
         """Wait until all processes are here."""
@@ -117,7 +133,8 @@ def start() -> Processes:
         return _world
     require_package("mpi4py", "mpi", "training in several processes")
     try:
-        from mpi4py import MPI
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # on which a line below follows
+            from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise SettingError(f"mpi4py finds no MPI ({reason}): pip install 'chainrule[mpi]' installs one") from None
