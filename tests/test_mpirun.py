@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from chainrule import mpirun
+from chainrule.heartbeats import Link
 
 
 @pytest.mark.parametrize(
@@ -17,12 +18,35 @@ from chainrule import mpirun
         ({"PMIX_RANK": "3", "SLURM_NTASKS": "8"}, (3, 8)),
         ({"SLURM_NTASKS": "8", "SLURM_PROCID": "0"}, (0, 1)),  # a batch script's own process is no rank
         ({"PMI_RANK": "x", "PMI_SIZE": "4"}, (0, 1)),
+        ({"PMI_RANK": "0", "PMI_SIZE": "1", "OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}, (1, 2)),
     ],
 )
 def test_the_place_of_a_rank_is_what_its_launcher_says(monkeypatch, environment, place):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert mpirun.place() == place
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({}, ""),
+        ({"PMI_RANK": "2", "PMI_SIZE": "4"}, ""),
+        ({"PMI_RANK": "4", "PMI_SIZE": "4"}, "PMI_RANK is 4 and PMI_SIZE is 4; start it with mpirun, or unset PMI_RANK"),
+        ({"PMI_RANK": "x", "PMI_SIZE": "4"}, "PMI_RANK is x and PMI_SIZE is 4"),
+        ({"OMPI_COMM_WORLD_RANK": "0"}, "OMPI_COMM_WORLD_RANK is 0 and OMPI_COMM_WORLD_SIZE is missing"),
+        ({"PMIX_RANK": "1"}, "PMIX_RANK is 1 and SLURM_NTASKS is missing"),
+        ({"SLURM_NTASKS": "8", "SLURM_PROCID": "0"}, ""),
+        ({"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "0"}, "srun has started 8 processes, but not as ranks of MPI"),
+        ({"SLURM_STEP_NUM_TASKS": "8", "PMI_RANK": "0", "PMI_SIZE": "8"}, ""),
+    ],
+)
+def test_processes_that_would_train_without_knowing_of_each_other_are_refused(monkeypatch, environment, told):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    found = mpirun.refusal()
+    assert told in found
+    assert bool(found) == bool(told)
 
 
 @pytest.mark.parametrize(("ranks", "given", "threads"), [("1", None, 1), ("64", None, 1), ("2", "7", 7)])
@@ -75,9 +99,14 @@ def test_the_process_that_waits_ends_as_its_rank_did(monkeypatch, capfd, end, co
     monkeypatch.delenv("MPI_LOCALRANKID", raising=False)
     waiting = os.fork()
     if not waiting:
+        link = Link(True, is_local=True)
+        link.mark.leave()  # it says why it ends
         child = os.fork()
         if not child:
             end()
-        mpirun._wait(child)
+        try:
+            mpirun._wait(child, link)
+        finally:
+            os._exit(99)
     assert os.waitstatus_to_exitcode(os.waitpid(waiting, 0)[1]) == code
     assert capfd.readouterr().err.count("was ended by SIGKILL, perhaps for lack of memory") == told

@@ -21,13 +21,17 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-COUNTS = {"PMI_RANK": "PMI_SIZE", "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE", "PMIX_RANK": "SLURM_NTASKS"}
-"""The variables with the rank and with the number of ranks: those of MPICH, Intel MPI and Slurm's
-PMI, of Open MPI, and of Slurm's PMIx.
+from chainrule.heartbeats import Address, Link, Mark, Problem, Watch
+
+COUNTS = {"OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE", "PMI_RANK": "PMI_SIZE", "PMIX_RANK": "SLURM_NTASKS"}
+"""The variables with the rank and with the number of ranks: those of Open MPI (which may have been
+started by another process manager, whose variables its ranks see), of MPICH, Intel MPI and Slurm's
+PMI, and of Slurm's PMIx.
 """
 LOCAL = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
 """The variables with the number of ranks on this machine."""
@@ -40,8 +44,14 @@ PATIENCE = 3.0
 ARRIVAL = 0.2
 """Seconds that mpirun gets to forward a line before it is asked to end all ranks."""
 
+LOST = 1
+"""The exit code where a rank is stopped or lost, or does not come."""
+
 PARENT_DEATH_SIGNAL = 1
 """Linux' prctl option PR_SET_PDEATHSIG."""
+
+_link: Link | None = None
+"""What this rank shares with the process that waits for it."""
 
 
 def place() -> tuple[int, int]:
@@ -55,6 +65,22 @@ def place() -> tuple[int, int]:
         if os.environ.get(rank, "").isdecimal() and os.environ.get(count, "").isdecimal():
             return int(os.environ[rank]), int(os.environ[count])
     return 0, 1
+
+
+def refusal() -> str:
+    """Why several processes would train without knowing of each other; empty if they would not."""
+    told = next((pair for pair in COUNTS.items() if pair[0] in os.environ), None)
+    if told is not None:
+        numbers = [os.environ.get(name, "") for name in told]
+        if all(number.isdecimal() for number in numbers) and int(numbers[0]) < int(numbers[1]):
+            return ""
+        found = " and ".join(f"{name} is {os.environ.get(name, 'missing')}" for name in told)
+        return f"this is not a rank that mpirun has started: {found}; start it with mpirun, or unset {told[0]}"
+    tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "")
+    if tasks.isdecimal() and int(tasks) > 1:
+        separate = "SLURM_STEP_NUM_TASKS=1 lets each train by itself"
+        return f"srun has started {tasks} processes, but not as ranks of MPI: start them by mpirun ({separate})"
+    return ""
 
 
 def on_this_machine() -> int:
@@ -80,6 +106,9 @@ def begin(together: bool) -> None:
             others end here
     """
     rank, count = place()
+    if together and (problem := refusal()):
+        _write(problem)
+        os._exit(2)
     if count == 1:
         return
     if not together:
@@ -88,15 +117,32 @@ def begin(together: bool) -> None:
         for name in COUNTS:
             os.environ.pop(name, None)
         return
-    waiting = os.getpid()
+    global _link
+    waiting, _link = os.getpid(), Link(rank == 0, on_this_machine() == count)
     child = os.fork()
     if child:
-        _wait(child)
+        _wait(child, _link)
+    _link.of_rank()
     _die_with(waiting)
     _divide_cores()
+    end_all_on_exceptions()
     if rank:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.stdout, sys.stderr = _nowhere(), _nowhere()
+
+
+def watch(broadcast: Callable[[Address | None], Address]) -> Mark | None:
+    """Let the waiting processes watch over all ranks, which have met; where this one marks that it
+    waits. None if nobody waits for it, as for a user's program.
+
+    Args:
+        broadcast: gives all ranks what the first passes
+    """
+    address = broadcast(None if _link is None else _link.address)
+    if _link is None or address is None:
+        return None
+    _link.meet(address)
+    return _link.mark
 
 
 def report(message: str) -> None:
@@ -116,6 +162,8 @@ def report(message: str) -> None:
 
 def leave(code: int) -> None:
     """End this rank now, and with it all others, with this exit code."""
+    if _link is not None:
+        _link.mark.leave()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
@@ -129,7 +177,7 @@ def end_all_on_exceptions() -> None:
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if place()[0]:
-            report(f"{kind.__name__}: {error}")
+            report(" ".join(f"{kind.__name__}: {error}".split()))
         else:
             shown(kind, error, trace)
         leave(1)
@@ -147,8 +195,11 @@ def _divide_cores() -> None:
         os.environ.setdefault(name, share)
 
 
-def _wait(child: int) -> None:
-    """Wait for the rank, and end as it did."""
+RESUMED = "the run, if it had begun, keeps its last state, and --resume continues it"
+
+
+def _wait(child: int, link: Link) -> None:
+    """Wait for the rank, and end as it did; or end it, if another one is lost."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the child gets, too
 
     def pass_on(number: int, _: object) -> None:
@@ -156,15 +207,25 @@ def _wait(child: int) -> None:
             os.kill(child, number)
 
     signal.signal(signal.SIGTERM, pass_on)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    rank, count = place()
+    ended = Watch(rank, count, name(), child, link).until_end()
+    if isinstance(ended, Problem):
+        os.kill(child, signal.SIGKILL)
+        if ended.is_known:
+            time.sleep(PATIENCE)
+        _write(f"{ended.text}; {RESUMED}")
+        _end_all(LOST)
+    code = os.waitstatus_to_exitcode(ended)
     if code < 0:
         told = signal.Signals(-code).name if -code in {*signal.Signals} else f"signal {-code}"
         because = ", perhaps for lack of memory" if -code == signal.SIGKILL else ""
-        if place()[0] and code == -signal.SIGTERM:  # all get it, and the first says so
+        if rank and code == -signal.SIGTERM:  # all get it, and the first says so
             time.sleep(PATIENCE)
-        resumed = "the run, if it had begun, keeps its last state, and --resume continues it"
-        _write(f"{name()} (process {child}) was ended by {told}{because}; {resumed}")
+        _write(f"{name()} (process {child}) was ended by {told}{because}; {RESUMED}")
         code = 128 - code
+    elif code and not link.mark.has_left:
+        time.sleep(PATIENCE)
+        _write(f"{name()} (process {child}) ended with exit code {code}, and without a reason; {RESUMED}")
     if code:
         _end_all(code)
     os._exit(0)

@@ -7,15 +7,21 @@ rank, counted from 0. All take the same decisions; only the first records, print
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import time
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chainrule import mpirun
 from chainrule.errors import SettingError, require_package
+from chainrule.heartbeats import Mark
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,20 @@ class Processes:
         """The value that the first process passes, on every process, as `gather`."""
         return self.gather(value if self.rank == 0 else None)[0]
 
+    def joined(self, rows: Any, counts: Sequence[int]) -> Any:
+        """The rows of all processes, in the order of ranks, on every process.
+
+        Args:
+            rows: (counts[rank], ...) those of this one: an array of floats
+            counts: how many each has
+        """
+        found = np.empty((sum(counts), *rows.shape[1:]), dtype=rows.dtype)
+        width, kind = int(np.prod(rows.shape[1:])), rows.dtype.char
+        sizes = [count * width for count in counts]
+        own = [np.ascontiguousarray(rows), kind]
+        wait_for(self.communicator.Iallgatherv(own, [found, sizes, None, kind]))
+        return found
+
     def wait(self) -> None:
         """Wait until all processes are here."""
         if self.count > 1:
@@ -73,15 +93,27 @@ def wait_for(request: Any) -> None:
     while not request.Test():
         looks += 1
         if looks > YIELDS:
-            time.sleep(NAP)
+            nap()
         elif looks > SPINS:
             time.sleep(0)
+
+
+def nap() -> None:
+    """Let others have the core, and note that this process waits for the others."""
+    if _mark is not None:
+        _mark.waits()
+    time.sleep(NAP)
 
 
 ALONE = Processes()
 """One process."""
 
+SHARED = Path("/dev/shm")  # noqa: S108
+"""Where Linux keeps memory that processes share."""
+
 _world = ALONE
+_mark: Mark | None = None
+"""Where this process notes that it waits for the others."""
 
 
 def world() -> Processes:
@@ -95,13 +127,14 @@ def start() -> Processes:
 
     Raises SettingError if there are several, but mpi4py is missing, finds no MPI or another one.
     """
-    global _world
+    global _world, _mark
     _, started = mpirun.place()
     if started == 1 or _world.count > 1:
         return _world
     require_package("mpi4py", "mpi", "training in several processes")
     try:
-        from mpi4py import MPI
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # on which a line below follows
+            from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise SettingError(f"mpi4py finds no MPI ({reason}): pip install 'chainrule[mpi]' installs one") from None
@@ -114,8 +147,38 @@ def start() -> Processes:
     mpirun.end_all_on_exceptions()
     near = every.Split_type(MPI.COMM_TYPE_SHARED)
     is_local = all(size == every.size for size in every.allgather(near.size))
+    if near.rank == 0:
+        _unlink_shared_memory()
     _world = Processes(every.rank, every.size, every.Dup(), is_local, every.Dup())
+    _mark = mpirun.watch(_world.broadcast)
     return _world
+
+
+OLD = 10.0
+"""Seconds after which memory that no process has mapped was left behind."""
+
+
+def _unlink_shared_memory() -> None:
+    """Remove the name of the memory that MPICH's processes on a machine share, which all of them
+    have mapped by now: MPICH does so when it ends, and leaves it behind when it is killed. And the
+    names that this user's processes have left behind which were killed before they came to this.
+    """
+    with contextlib.suppress(OSError):
+        own = _mapped("self")
+        named = {path: path.stat() for path in SHARED.glob("mpich_shm_*")}
+        old = {path for path, of in named.items() if of.st_uid == os.getuid() and time.time() - of.st_ctime > OLD}
+        others = {name for path in Path("/proc").glob("[0-9]*") for name in _mapped(path.name)} if old - own else own
+        for path in (named.keys() & own) | (old - others):
+            path.unlink(missing_ok=True)
+
+
+def _mapped(process: str) -> set[Path]:
+    """The shared memory that a process has mapped; none if it has ended, or is another user's."""
+    try:
+        lines = Path("/proc", process, "maps").read_text().splitlines()
+    except OSError:
+        return set()
+    return {Path(line.split(maxsplit=5)[5]) for line in lines if str(SHARED) in line}
 
 
 def use(found: Processes) -> Processes:

@@ -31,7 +31,7 @@ class Ranks:
 
     def __init__(self, folder, count, *command):
         self.output = folder / "output"
-        environment = {**os.environ, "CHAINRULE_TEST": str(folder), "COLUMNS": "100"}
+        environment = {**os.environ, "CHAINRULE_TEST": str(folder), "COLUMNS": "100", "CHAINRULE_SILENCE": "3"}
         for name in mpirun.THREADS:
             environment.pop(name, None)
         with self.output.open("wb") as output:
@@ -143,6 +143,87 @@ def test_a_killed_rank_ends_all_with_one_line_and_the_run_is_whole(ranks, tmp_pa
     resumed = ranks(2, "train", "--resume", "runs/iris-1", "--epochs", str(epochs + 2))
     assert resumed.end()[0] == 0, resumed.text
     assert Run.open(tmp_path / "runs" / "iris-1").manifest["epochs"] == epochs + 2
+
+
+@pytest.mark.parametrize("whole_machine", [False, True])
+def test_a_stopped_rank_ends_all_with_one_line(ranks, tmp_path, whole_machine):
+    training = ranks(2, *LONG)
+    training.under_way()
+    waiting, working = training.pids(1)
+    os.kill(working, signal.SIGSTOP)
+    if whole_machine:
+        os.kill(waiting, signal.SIGSTOP)
+    code, lines = training.end()
+    assert code == mpirun.LOST
+    (told,) = [line for line in lines if not re.match(r"(iris:|  |epoch )", line)]
+    found = "has not been heard of for 3 s" if whole_machine else rf"\(process {working}\) has been stopped for 3 s"
+    assert re.match(rf"chainrule: rank 1 of 2 on \S+ {found}", told)
+    until(lambda: not training.left())
+    assert Run.open(tmp_path / "runs" / "iris-1").manifest["epochs"]
+
+
+def test_nothing_is_left_in_shared_memory(ranks):
+    training = ranks(2, *LONG)
+    training.under_way()
+    names = {line.split("/dev/shm/")[1] for rank in (0, 1) for line in mapped(training.pids(rank)[1])}
+    assert names
+    assert all("(deleted)" in name for name in names if name.startswith("mpich"))
+
+
+def mapped(pid):
+    return [line for line in Path(f"/proc/{pid}/maps").read_text().splitlines() if "/dev/shm/" in line]
+
+
+@pytest.mark.parametrize("command", ["doctor none", "play --help"])
+def test_other_commands_run_once(ranks, command):
+    code, lines = ranks(3, *command.split()).end()
+    assert len([line for line in lines if line.startswith(("chainrule:", " Usage", "iris"))]) == 1
+    assert code == (2 if "none" in command else 0)
+
+
+def test_arguments_that_differ_are_refused_before_anything_is_read(tmp_path):
+    command = [sys.executable, "-m", "chainrule", "train", "none.csv", "--seed"]
+    training = subprocess.run(
+        [MPIRUN, "-n", "1", *command, "1", ":", "-n", "1", *command, "2"], cwd=tmp_path, capture_output=True, text=True,
+        timeout=WAIT, check=False,
+    )  # fmt: skip
+    assert training.returncode == 2
+    (line,) = [line for line in training.stderr.splitlines() if line.startswith("chainrule:")]
+    assert line.endswith("the arguments are not those of rank 0: train none.csv --seed 2, not train none.csv --seed 1")
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"}, "mpirun started 2 processes, but the MPI of mpi4py"),
+        ({"PMI_RANK": "2"}, "this is not a rank that mpirun has started: PMI_RANK is 2 and PMI_SIZE is missing"),
+    ],
+)
+def test_the_mpirun_of_another_mpi_starts_no_trainings(tmp_path, environment, told):
+    training = subprocess.run(
+        [sys.executable, "-m", "chainrule", "train", "iris"], cwd=tmp_path, capture_output=True, text=True,
+        timeout=WAIT, check=False, env={**os.environ, **environment},
+    )  # fmt: skip
+    assert (training.returncode, training.stderr.count("\n")) == (2, 1)
+    assert training.stderr.startswith(f"chainrule: {told}")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("count", "options", "told"),
+    [
+        (1, (), ""),
+        (2, ("--engine", "numpy"), "numpy"),
+    ],
+)
+def test_what_several_ranks_can_not_do(ranks, tmp_path, count, options, told):
+    code, lines = ranks(count, "train", "iris", "--network", "4 relu", "--epochs", "1", *options).end()
+    assert code == (2 if told else 0)
+    assert [line for line in lines if line.startswith("chainrule:") and told in line] == [
+        line for line in lines if line.startswith("chainrule:")
+    ]
+    assert (tmp_path / "runs").exists() == (not told)
+    assert len([line for line in lines if line.startswith("chainrule:")]) == bool(told)
 
 
 def test_a_run_keeps_how_many_ranks_took_each_step_and_one_process_repeats_them(ranks, tmp_path):

@@ -18,7 +18,7 @@ from chainrule import mpirun
 from chainrule.cli import display
 from chainrule.cli.cache import first_pass_shown
 from chainrule.cli.logs import NONE, make_logs
-from chainrule.cli.options import AsJson, leave_out, patience
+from chainrule.cli.options import ARGUMENTS, AsJson, leave_out, patience
 from chainrule.cli.settings import Reading, Recording, Searched, Training, with_settings
 from chainrule.errors import DataError, NonFiniteError, SettingError, require, require_package
 from chainrule.processes import is_first, world
@@ -110,7 +110,10 @@ def train(
 
       chainrule train houses.csv --target price --from imported
     """
-    start_processes()
+    if start_processes().count > 1:
+        from chainrule.runs.agreement import agree_on_command
+
+        agree_on_command(world(), ARGUMENTS.get())
     meet = partial(_meet, coordinator, processes, process)
     if resume is not None:
         leave_out(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
+from collections.abc import Sequence
 
 from chainrule.data import Dataset
 from chainrule.errors import DataError, SettingError
@@ -12,6 +14,22 @@ from chainrule.runs.differences import contents, data_recipe, difference
 from chainrule.runs.recipe import to_json
 from chainrule.training import Plan, Progress
 from chainrule.version import VERSION
+
+
+def agree_on_command(processes: Processes, arguments: Sequence[str]) -> None:
+    """Compare the version and the arguments of this process with those of the first one, before
+    anything is read. Raises SettingError in every process where they differ.
+    """
+    first = processes.broadcast([VERSION, *arguments])
+    _check_version(first[0])
+    if [*arguments] != first[1:]:
+        raise SettingError(f"the arguments are not those of rank 0: {shlex.join(arguments)}, not {shlex.join(first[1:])}")
+    processes.wait()
+
+
+def _check_version(first: str) -> None:
+    if first != VERSION:
+        raise SettingError(f"chainrule {VERSION} is installed here, and {first} where rank 0 runs")
 
 
 def agree(processes: Processes, plan: Plan, data: Dataset, progress: Progress) -> None:
@@ -29,8 +47,7 @@ def agree(processes: Processes, plan: Plan, data: Dataset, progress: Progress) -
         "step": progress.position.step,
     }))  # fmt: skip
     first = processes.broadcast(own)
-    if own["version"] != first["version"]:
-        raise SettingError(f"chainrule {own['version']} is installed here, and {first['version']} where rank 0 runs")
+    _check_version(first["version"])
     if differs := difference(first["data"], data):
         raise DataError(f"{data.name}: it is not the data that rank 0 has read: {differs}")
     for name, value in own["plan"].items():

@@ -14,13 +14,14 @@ from chainrule.arrays import Array, Deferred, Vector, as_read
 from chainrule.data import Dataset, Target
 from chainrule.engine import Chunk, Engine, Position, Predictor
 from chainrule.errors import DataError, NonFiniteError
-from chainrule.processes import world
+from chainrule.processes import ALONE, Processes, world
 from chainrule.rows import Rows
 from chainrule.summary import one_line
 from chainrule.training import metrics as measures
 from chainrule.training.blocks import Shuffled
 from chainrule.training.catalog import has_unit
 from chainrule.training.diagnosis import diagnose
+from chainrule.training.divided import divided
 from chainrule.training.generation import TEMPERATURE, Reader, is_time_to_write, write
 from chainrule.training.metrics import Chosen
 from chainrule.training.naive import against_naive
@@ -313,7 +314,8 @@ def _end_epoch(plan: Plan, data: Dataset, progress: Progress, engine: Engine) ->
     measured: dict[str, float] = {"epoch": progress.epoch + 1, "loss": loss}
     if data.validation is not None:
         weights = _current_weights(plan, position)
-        scores = evaluate(plan, data.target, data.validation, *weights, engine=engine, threshold=plan.fixed_threshold)
+        how: dict[str, Any] = {"engine": engine, "threshold": plan.fixed_threshold, "world": world()}
+        scores = evaluate(plan, data.target, data.validation, *weights, **how)
         scores = world().broadcast(scores)  # on processors of other kinds the last bits may differ
         measured |= {f"validation_{name}": value for name, value in scores.items()}
         loss, value = scores["loss"], scores[plan.monitor]
@@ -379,6 +381,7 @@ def evaluate(
     engine: Engine | None = None,
     threshold: float | None = None,
     scores: bool = False,
+    world: Processes = ALONE,
 ) -> dict[str, float]:
     """The loss, without penalties, and the metrics of these samples.
 
@@ -392,13 +395,15 @@ def evaluate(
         threshold: from which probability on the second of two classes is predicted
         scores: whether to add the loss's own scores of a predicted distribution; of several
             quantities those without a unit; and of a forecast how it compares with the naive one
+        world: the processes that evaluate the same together, each of which predicts its share
     """
     engine = engine or plan.make_engine(plan.problem(1))
     chosen = plan.metrics if metrics is None else metrics
 
-    def predict(part: Array | Deferred) -> Array:
+    def predict_own(part: Array | Deferred) -> Array:
         return engine.predict(parameters, part, statistics)
 
+    predict = divided(predict_own, world, plan.engine)
     if target.positions and target.is_class:
         return _evaluate_positions(plan, target, samples, chosen, predict)
     predicted, found = measured(plan, target, samples, predict, chosen, threshold)
