@@ -40,6 +40,9 @@ PATIENCE = 3.0
 ARRIVAL = 0.2
 """Seconds that mpirun gets to forward a line before it is asked to end all ranks."""
 
+ERRORS = [2]
+"""The number of the file that is the real standard error."""
+
 PARENT_DEATH_SIGNAL = 1
 """Linux' prctl option PR_SET_PDEATHSIG."""
 
@@ -194,7 +197,7 @@ def _die_with(parent: int) -> None:
 def _write(message: str) -> None:
     """Write a line to the real standard error at once: no other rank's line gets into it."""
     with contextlib.suppress(OSError):
-        os.write(2, f"chainrule: {message}\n".encode(errors="backslashreplace"))
+        os.write(ERRORS[0], f"chainrule: {message}\n".encode(errors="backslashreplace"))
 
 
 def _nowhere() -> TextIO:

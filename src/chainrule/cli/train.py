@@ -185,7 +185,7 @@ def _meet(
     require_package("jax", "jax", "--engine jax")
     from chainrule.engine.jax import hosts
 
-    hosts.keep_stdout()
+    hosts.keep_streams()
     if world().count > 1:
         hosts.introduce(world(), devices)
     elif (at := hosts.meeting(coordinator, processes, process)) is not None and at.processes > 1:
