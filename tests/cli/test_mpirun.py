@@ -111,7 +111,7 @@ def test_the_first_rank_alone_prints_and_writes(ranks, tmp_path):
 
 def test_ranks_train_together_by_jax(ranks, tmp_path):
     pytest.importorskip("jax")
-    code, lines = ranks(2, *["train", "iris", "--epochs", "1", "--network", "4", "--engine", "jax", "--batch-size", "50"]).end()
+    code, lines = ranks(2, "train", "iris", "--epochs", "1", "--network", "4", "--engine", "jax").end()
     assert code == 0, lines
     assert sum(line.startswith("run ") for line in lines) == 1
     assert not [line for line in lines if "Gloo" in line]

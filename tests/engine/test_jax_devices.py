@@ -146,9 +146,12 @@ def test_processes_with_different_data_end_in_a_line_each(tmp_path):
     for k in range(2):
         rows = "".join(f"{row},{(row + (row == 33) * k) % 3}\n" for row in range(60))
         (tmp_path / f"{k}.csv").write_text(f"a,b\n{rows}")
-        command = ["-m", "chainrule", "train", "--target", "b", "--network", "2", "--epochs", "1", "--engine", "jax", "--coordinator"]
-        also = ["--processes", 2, "--process", k, "--output", tmp_path / "run"]
-        commands.append([*command, at, *also, tmp_path / f"{k}.csv"])
+        settings = {
+            "target": "b", "network": "2", "epochs": 1, "engine": "jax", "coordinator": at, "processes": 2,
+            "process": k, "output": tmp_path / "run",
+        }  # fmt: skip
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        commands.append(["-m", "chainrule", "train", tmp_path / f"{k}.csv", *options])
     (first, _, said), (other, _, why) = ended(commands)
     assert (first, other) == (2, 2)
     assert (
