@@ -257,13 +257,14 @@ def _progress(json: bool) -> Iterator[list[Any]]:
     """The listeners that show progress; none for JSON. The terminal is always restored."""
     from chainrule.training import ProgressBar
 
-    progress = ProgressBar(display.err)
+    progress, begun = ProgressBar(display.err), set[int]()
     try:
-        yield [] if json else [progress]
+        yield [lambda _: begun.add(1), *([] if json else [progress])]
     except (DataError, NonFiniteError) as error:
         progress.close()
         resumed = "; --resume continues it" if isinstance(error, DataError) else ""
-        display.err.print(f"training stopped; the run keeps the state before that step{resumed}")
+        if begun:  # else it was refused before the run was made
+            display.err.print(f"training stopped; the run keeps the state before that step{resumed}")
         raise
     finally:
         progress.close()

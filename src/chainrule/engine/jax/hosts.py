@@ -148,6 +148,10 @@ def join(at: Meeting, devices: int | None = None) -> Processes:
         reason = str(error).partition("\n")[0]
         raise SettingError(f"process {at.process} of {at.processes} at {at.coordinator}: {reason}") from None
     mpirun.end_all_on_exceptions()  # at an ordinary exit JAX would wait for the others
+    counts = [len([one for one in jax.devices() if one.process_index == k]) for k in range(at.processes)]
+    if len({*counts}) > 1:
+        told = ", ".join(map(str, counts))
+        raise SettingError(f"each process needs the same number of devices; those of the processes are {told}")
     return Hosts(at.process, at.processes)
 
 
