@@ -20,16 +20,17 @@ from chainrule.descent.stages import Stage
 from chainrule.engine import Batches, Problem
 from chainrule.engine.base import is_finite
 from chainrule.engine.jax import JaxEngine, engine
+from chainrule.engine.jax.program import lower
 from chainrule.engine.jax.tables import OPERATIONS
 from chainrule.engine.lowering.declared import DECLARED
-from chainrule.engine.lowering.network import LAYERS, lower_network
+from chainrule.engine.lowering.network import LAYERS
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import ShapeError
 from chainrule.layers import LSTM, BatchNorm, Conv, ConvTranspose, Dense, Dropout, Flatten, Input, Scan
 from chainrule.network import Network
 from chainrule.runs import Recorder, Run, train
 from chainrule.training import Stepped
-from engine_cases import near, normal, position_of
+from engine_cases import WIDE, near, normal, position_of
 from jax_cases import agree
 from waiting import WAIT
 
@@ -88,11 +89,12 @@ def test_what_was_handed_out_stays_and_what_is_handed_in_is_only_read(shared, mo
     before = bits(at)
     kept = [(chunk, bits(chunk.before), bits(chunk.after)) for chunk in shared.chunks(at, batches)]
     records = list(shared.steps(at, batches))
-    assert len(kept) == len(records) == len(batches)
+    assert len(kept) > 1
     assert bits(at) == before
-    for (chunk, start, end), record in zip(kept, records, strict=True):
-        assert start == bits(chunk.before) == bits(record.before)
-        assert end == bits(chunk.after) == bits(record.after)
+    for chunk, start, end in kept:
+        first = chunk.before.step - at.step
+        assert start == bits(chunk.before) == bits(records[first].before)
+        assert end == bits(chunk.after) == bits(records[first + len(chunk.losses) - 1].after)
 
 
 def test_samples_of_any_layout_are_read_the_same(shared, tmp_path):
@@ -143,9 +145,9 @@ def test_a_step_is_finite_as_it_is_by_the_definition(bad, chain):
             chunks = list(tried.chunks(at, batches.cut(0, 2)))
             ends.append([chunk.finite for chunk in chunks for _ in chunk.losses])
         records = [next(tried.steps(at, batches.cut(1, 2))) for tried in (JaxEngine(problem), NumpyEngine(problem))]
+        assert is_finite(records[0]) == is_finite(records[1])
     first = [flags.index(False) if False in flags else None for flags in ends]
     assert first[0] == first[1]
-    assert is_finite(records[0]) == is_finite(records[1])
 
 
 def test_nan_is_predicted_where_the_definition_predicts_it(shared):
@@ -163,12 +165,11 @@ def test_nan_is_predicted_where_the_definition_predicts_it(shared):
 
 def test_every_layer_that_the_native_engine_computes_has_an_operation():
     assert set(DECLARED.layers) == set(LAYERS)
-    small = Network([Dense(3), layers.Tanh()], 2)
-    named = {op.name for op in lower_network(Problem(small, losses.HalfSquares(), optimizer("sgd")), DECLARED).ops}
-    assert named <= set(OPERATIONS)
+    network = Network([layers.Branches([[Dense(9), make(), Flatten()] for make in WIDE.values()])], 5)
+    assert {op.name for op in lower(Problem(network, losses.HalfSquares(), optimizer("sgd"))).ops} <= set(OPERATIONS)
 
 
-few = settings(max_examples=6, derandomize=True, deadline=None)
+few = settings(max_examples=4, derandomize=True, deadline=None)
 """Each example is compiled, which takes half a second."""
 SHAPES = st.integers(1, 40)
 DTYPES = st.sampled_from(["float32", "float64"])
