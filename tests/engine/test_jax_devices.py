@@ -4,6 +4,7 @@ there are from when it starts.
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -154,12 +155,11 @@ def test_processes_with_different_data_end_in_a_line_each(tmp_path):
         commands.append(["-m", "chainrule", "train", tmp_path / f"{k}.csv", *options])
     (first, _, said), (other, _, why) = ended(commands)
     assert (first, other) == (2, 2)
-    assert (
-        why
-        == f"chainrule: {tmp_path / '1.csv'}: it is not the data that rank 0 has read: its target has other values\n"
-    )
-    assert "another process has ended or can't be reached" in said
-    assert said.count("\n") == 1
+    file = tmp_path / "1.csv"
+    assert why == f"chainrule: {file}: it is not the data that rank 0 has read: its target has other values\n"
+    told = [line for line in said.splitlines() if not re.match(r"/|  ", line)]  # but for what is told of the data
+    assert len(told) == 1
+    assert "another process has ended or can't be reached" in told[0]
     assert not (tmp_path / "run").exists()
 
 

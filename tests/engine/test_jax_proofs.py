@@ -63,7 +63,7 @@ def bits(position):
 # Bits
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(cuts=st.sets(st.integers(1, ROWS // SIZE - 1)), slice_of=st.sampled_from([0.0, WAIT]))
 def test_calls_of_any_number_of_steps_give_the_same_bits(shared, cuts, slice_of):
     """And so does a training that is ended between any two steps, and resumed."""
@@ -130,9 +130,7 @@ def test_predictions_in_several_threads_have_the_same_bits(shared):
 # Numbers that are not finite
 
 
-@pytest.mark.parametrize(
-    ("bad", "chain"), [(np.nan, "sgd 0.1"), (3e38, "sgd 0.1"), (1.0, "sgd 1e39"), (1e15, "momentum 1e30")]
-)
+@pytest.mark.parametrize(("bad", "chain"), [(3e38, "sgd 0.1"), (1.0, "sgd 1e39")])
 def test_a_step_is_finite_as_it_is_by_the_definition(bad, chain):
     """Where the loss is not, or the gradient of a finite loss, or only the weights after the update."""
     problem = Problem(Network([Dense(3, activation="relu"), Dense(2)], 3), losses.MeanAbsoluteError(), optimizer(chain))
@@ -234,9 +232,9 @@ def test_convolutions(kind, data, axes, groups, dtype):
     agree(Network([*before, layer, Flatten(), Dense(2)], shape, dtype))
 
 
-@few
+@settings(few, max_examples=3)
 @given(
-    heads=st.integers(1, 3), shared_by=st.integers(1, 2), width=st.integers(1, 4), time=st.integers(1, 20),
+    heads=st.integers(1, 3), shared_by=st.integers(1, 2), width=st.integers(1, 4), time=st.integers(1, 9),
     causal=st.booleans(), rotary=st.booleans(), dropout=st.sampled_from([0.0, 0.3]), dtype=DTYPES, data=st.data(),
 )  # fmt: skip
 def test_attention_and_scans_of_any_lengths(heads, shared_by, width, time, causal, rotary, dropout, dtype, data):
@@ -407,7 +405,7 @@ def test_a_training_that_was_stopped_or_has_failed_goes_on_with_the_same_bits(tm
 
     def ended(end):
         def callback(event):
-            if isinstance(event, Stepped) and event.step >= 3:
+            if isinstance(event, Stepped) and event.chunk.after.step >= 3:
                 end(event)
 
         return callback

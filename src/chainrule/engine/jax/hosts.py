@@ -12,6 +12,7 @@ import ctypes
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -65,8 +66,8 @@ def noticed(world: Processes) -> Iterator[None]:
     """
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if world.count == 1:
+    except (jax.errors.JaxRuntimeError, ValueError) as error:  # either may say it, with the status of XLA's
+        if world.count == 1 or not re.match("[A-Z_]+: ", str(error)):
             raise
         atexit.register(_leave)
         reason = str(error).strip().partition("\n")[0][:200]
