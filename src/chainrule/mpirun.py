@@ -46,6 +46,8 @@ ARRIVAL = 0.2
 
 LOST = 1
 """The exit code where a rank is stopped or lost, or does not come."""
+ERRORS = [2]
+"""The number of the file that is the real standard error."""
 
 PARENT_DEATH_SIGNAL = 1
 """Linux' prctl option PR_SET_PDEATHSIG."""
@@ -255,7 +257,7 @@ def _die_with(parent: int) -> None:
 def _write(message: str) -> None:
     """Write a line to the real standard error at once: no other rank's line gets into it."""
     with contextlib.suppress(OSError):
-        os.write(2, f"chainrule: {message}\n".encode(errors="backslashreplace"))
+        os.write(ERRORS[0], f"chainrule: {message}\n".encode(errors="backslashreplace"))
 
 
 def _nowhere() -> TextIO:

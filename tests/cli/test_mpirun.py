@@ -109,6 +109,15 @@ def test_the_first_rank_alone_prints_and_writes(ranks, tmp_path):
     assert Run.open(tmp_path / "runs" / "iris-1").manifest["status"] == "complete"
 
 
+def test_ranks_train_together_by_jax(ranks, tmp_path):
+    pytest.importorskip("jax")
+    code, lines = ranks(2, "train", "iris", "--epochs", "1", "--network", "4", "--engine", "jax").end()
+    assert code == 0, lines
+    assert sum(line.startswith("run ") for line in lines) == 1
+    assert not [line for line in lines if "Gloo" in line]
+    assert Run.open(tmp_path / "runs" / "iris-1").trained.plan.devices == ("cpu", 2)
+
+
 @pytest.mark.parametrize(
     ("command", "code"),
     [("train --help", 0), ("names losses", 0), ("train none.csv", 2), ("train --resume none", 2)],

@@ -53,7 +53,7 @@ def test_layers(dtype):
     for owner in {entry.owner for entry in entries}:
         places = np.concatenate([np.r_[entry.place] for entry in entries if entry.owner == owner])
         scale = max(float(np.abs(expected.gradient[places]).max()), 1e-3)
-        atol = 3 * CLOSE[dtype] * scale
+        atol = CLOSE[dtype] * scale
         np.testing.assert_allclose(actual.gradient[places], expected.gradient[places], rtol=0, atol=atol, err_msg=owner)
 
 

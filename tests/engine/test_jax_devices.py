@@ -3,6 +3,8 @@ there are from when it starts.
 """
 
 import json
+import os
+import re
 import socket
 import subprocess
 import sys
@@ -85,31 +87,104 @@ def test_devices_of_a_kind_that_is_not_here_are_replaced():
 # Several processes
 
 
-def together(program, processes):
-    """What the first of several processes prints, as JSON."""
+def free():
+    """An address that nothing listens at."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
-        coordinator = f"127.0.0.1:{probe.getsockname()[1]}"
-    commands = [[sys.executable, PROGRAMS / program, coordinator, f"{processes}", f"{k}"] for k in range(processes)]
-    running = [subprocess.Popen(one, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for one in commands]
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def ended(commands):
+    """The exit code of each of several processes that run at once, what it prints and its errors."""
+    environment = {name: value for name, value in os.environ.items() if name != hosts.LOG_LEVEL}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
+    running = [subprocess.Popen([sys.executable, *map(str, one)], **pipes) for one in commands]
     try:
-        done = [one.communicate(timeout=5 * WAIT) for one in running]
+        said = [one.communicate(timeout=5 * WAIT) for one in running]
     finally:
         for one in running:
             one.kill()
             one.wait()
-    assert [one.returncode for one in running] == [0] * processes, [said for _, said in done]
-    assert not any(printed for printed, _ in done[1:])
-    return json.loads(done[0][0])
+    return [(one.returncode, *of_it) for one, of_it in zip(running, said, strict=True)]
 
 
-def test_two_processes_of_two_devices_equal_the_definition():
-    found = together("hosts_agree.py", 2)
-    assert found["devices"] == ["cpu", 4]
+def together(processes, *lost):
+    """What processes that train together say, and what the first of them found."""
+    at = free()
+    done = ended([PROGRAMS / "hosts_agree.py", at, processes, k, *lost] for k in range(processes))
+    assert not any(printed for _, printed, _ in done[1:]), done
+    assert done[0][1], done
+    return done, json.loads(done[0][1])
+
+
+def equals_the_definition(found):
     assert found["together"] < 1e-12
     assert max(found["alone"]) < 1e-12
     assert found["predicted"] < 1e-12
     assert found["same"]  # all processes have the same bits
+
+
+def test_two_processes_of_two_devices_equal_the_definition():
+    done, found = together(2)
+    assert [code for code, *_ in done] == [0, 0]
+    assert found["devices"] == ["cpu", 4]
     assert found["said"] == [[0, 0], [1, 70]]
+    equals_the_definition(found)
+
+
+def test_four_processes_equal_the_definition_and_end_in_one_line_when_one_is_lost():
+    done, found = together(4, 3)
+    assert found["devices"] == ["cpu", 4]
+    equals_the_definition(found)
+    assert [code for code, *_ in done] == [2, 2, 2, 9]
+    for _, _, error in done[:3]:
+        assert error.startswith("chainrule: ")
+        assert "another process has ended or can't be reached" in error
+        assert error.count("\n") == 1
+
+
+def test_processes_with_different_data_end_in_a_line_each(tmp_path):
+    at, commands = free(), []
+    for k in range(2):
+        rows = "".join(f"{row},{(row + (row == 33) * k) % 3}\n" for row in range(60))
+        (tmp_path / f"{k}.csv").write_text(f"a,b\n{rows}")
+        settings = {
+            "target": "b", "network": "2", "epochs": 1, "engine": "jax", "coordinator": at, "processes": 2,
+            "process": k, "output": tmp_path / "run",
+        }  # fmt: skip
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        commands.append(["-m", "chainrule", "train", tmp_path / f"{k}.csv", *options])
+    (first, _, said), (other, _, why) = ended(commands)
+    assert (first, other) == (2, 2)
+    file = tmp_path / "1.csv"
+    assert why == f"chainrule: {file}: it is not the data that rank 0 has read: its target has other values\n"
+    told = [line for line in said.splitlines() if not re.match(r"/|  ", line)]  # but for what is told of the data
+    assert len(told) == 1
+    assert "another process has ended or can't be reached" in told[0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_address_where_processes_can_t_meet(monkeypatch):
+    monkeypatch.delenv(hosts.BINDING, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        at = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(SettingError, match=f"{at}: another program listens at port"):
+            hosts.join(hosts.Meeting(at, 2, 0))
+    for address, message in (
+        ("nowhere.invalid:99", "there is no such host and port"),
+        ("127.0.0.1:99999", "there is no such host and port|another program|must be"),
+        ("192.0.2.1:99", "it must be an address of the machine of process 0"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            hosts.join(hosts.Meeting(address, 2, 0))
+
+
+def test_the_coordinator_listens_at_its_own_address_alone(monkeypatch):
+    monkeypatch.delenv(hosts.BINDING, raising=False)
+    at = free()
+    assert hosts._bound(hosts.Meeting(at, 2, 0)) == at
+    assert hosts._bound(hosts.Meeting(at, 2, 1)) is None
+    monkeypatch.setenv(hosts.BINDING, "0.0.0.0:99")
+    assert hosts._bound(hosts.Meeting(at, 2, 0)) == "0.0.0.0:99"
 
 
 def test_where_processes_meet(monkeypatch):

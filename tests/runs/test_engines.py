@@ -5,6 +5,7 @@ import pytest
 
 from chainrule import train
 from chainrule.errors import SettingError
+from chainrule.explain import explain
 from chainrule.runs import Recorder, Run
 from chainrule.training import plan as plans
 
@@ -19,6 +20,7 @@ def test_a_run_goes_on_on_another_engine_and_each_replays_its_own_steps(tmp_path
     assert first == [0, 1, {"engine": "numpy", "devices": None, "compute": None, "ranks": 1}]
     assert second == [3, 2]
     assert (run.trained.plan.engine, run.trained.plan.devices) == ("jax", ("cpu", 1))
+    assert run.summary().facts["engine"] == "numpy from step 0; jax on 1 cpu device from step 3"
     made, make = [], plans.Plan.make_engine
     monkeypatch.setattr(plans.Plan, "make_engine", lambda self, *of: made.append(self.engine) or make(self, *of))
     before, after = run.each([2, 3])
@@ -26,6 +28,20 @@ def test_a_run_goes_on_on_another_engine_and_each_replays_its_own_steps(tmp_path
     np.testing.assert_array_equal(before.after.parameters, after.before.parameters)
     *_, last = run.each([5])
     np.testing.assert_array_equal(last.after.parameters, run.trained.progress.position.parameters)  # the same bits
+
+
+def test_steps_in_bfloat16_are_explained_with_a_bound_of_bfloat16(tmp_path):
+    """Which the difference from the definition keeps within, but comes near to."""
+    folder, settings = tmp_path / "run", {"optimizer": "sgd 0.1", "batch_size": 35, "epochs": 1}
+    train("4 tanh", "iris", engine="jax", dtype="bfloat16", callbacks=[Recorder(folder)], **settings)
+    run = Run.open(folder)
+    assert run.summary().facts["engine"] == "jax on 1 cpu device in bfloat16"
+    explained = [explain(run, weight, 1) for weight in ("dense_1.W[2, 1]", "dense_1.b[0]", "dense_2.W[3, 2]")]
+    for one in explained:
+        assert one.precision == "bfloat16"
+        assert 0 < abs(one.rounding.difference) <= one.rounding.bound
+        assert "in bfloat16: the difference of" in str(one)
+    assert max(abs(one.rounding.difference) / one.rounding.bound for one in explained) > 1e-3
 
 
 def test_what_other_engines_than_jax_lack_is_one_line():

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from chainrule import mpirun
+from chainrule import mpirun, processes
 from chainrule.cli import (
     cache,
     charts,
@@ -107,7 +107,7 @@ def main() -> None:
     # once more at the end. Training makes none that matter.
     gc.set_threshold(RARELY)
     code = run(sys.argv[1:])
-    if code and mpirun.place()[1] > 1:  # at an ordinary exit MPI would wait for the other ranks
+    if code and max(mpirun.place()[1], processes.count()) > 1:  # at an ordinary exit the others would be waited for
         mpirun.leave(code)
     if code == INTERRUPTED:
         atexit.register(_leave)

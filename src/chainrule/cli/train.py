@@ -188,7 +188,7 @@ def _meet(
     require_package("jax", "jax", "--engine jax")
     from chainrule.engine.jax import hosts
 
-    hosts.keep_stdout()
+    hosts.keep_streams()
     if world().count > 1:
         hosts.introduce(world(), devices)
     elif (at := hosts.meeting(coordinator, processes, process)) is not None and at.processes > 1:
@@ -260,13 +260,14 @@ def _progress(json: bool) -> Iterator[list[Any]]:
     """The listeners that show progress; none for JSON. The terminal is always restored."""
     from chainrule.training import ProgressBar
 
-    progress = ProgressBar(display.err)
+    progress, begun = ProgressBar(display.err), set[int]()
     try:
-        yield [] if json else [progress]
+        yield [lambda _: begun.add(1), *([] if json else [progress])]
     except (DataError, NonFiniteError) as error:
         progress.close()
         resumed = "; --resume continues it" if isinstance(error, DataError) else ""
-        display.err.print(f"training stopped; the run keeps the state before that step{resumed}")
+        if begun:  # else it was refused before the run was made
+            display.err.print(f"training stopped; the run keeps the state before that step{resumed}")
         raise
     finally:
         progress.close()

@@ -159,6 +159,7 @@ class StepRecord:
         loss: the mini-batch's loss before the step, with the penalties
         gradient: the gradient of that loss
         update: what was subtracted from the parameters
+        compute: the dtype of products; None for that of the weights
     """
 
     before: Position
@@ -167,6 +168,7 @@ class StepRecord:
     loss: float
     gradient: Vector
     update: Vector
+    compute: str | None = None
 
 
 @dataclass(frozen=True)

@@ -188,7 +188,7 @@ class Explanation(Shown):
         weight: the weight's name, such as "dense_1.W[3, 2]"
         place: its index in the flat parameter vector
         step: the step, counted from 0
-        precision: the data type of training
+        precision: the data type of training's products
         depth: how many sums `chain` opens on the way to the loss
         value_before, value_after: the weight before and after the step
         update: what the step subtracted from it
@@ -221,7 +221,7 @@ class Explanation(Shown):
         self.place = layout.find(weight)
         self.weight = layout.name_of(self.place)
         self.step = record.before.step
-        self.precision = problem.network.dtype
+        self.precision = record.compute or problem.network.dtype
         self.depth = depth
         self.threshold = threshold
         self.value_before = float(record.before.parameters[self.place])

@@ -52,6 +52,7 @@ def agree(processes: Processes, plan: Plan, data: Dataset, progress: Progress) -
         raise DataError(f"{data.name}: it is not the data that rank 0 has read: {differs}")
     for name, value in own["plan"].items():
         if value != first["plan"].get(name):
+            name = {"compute": "dtype"}.get(name, name)
             raise SettingError(f"the {name} is not that of rank 0: the commands or what is installed differ")
     if (own["step"], own["weights"]) != (first["step"], first["weights"]):
         raise SettingError("the weights before the first step are not those of rank 0: NumPy draws others here")

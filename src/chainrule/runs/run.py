@@ -89,6 +89,11 @@ class Run(Shown):
             about, facts["data"] = "imported, without steps", f"none; imported from {what}"
         if len({plan.ranks for plan in self._plans().values()} | {1}) > 1:
             facts["ranks"] = ", ".join(f"{plan.ranks} from step {step:,}" for step, plan in self._plans().items())
+        engines = {step: plan.computes_on for step, plan in self._plans().items()}
+        if len({*engines.values()}) > 1:
+            facts["engine"] = "; ".join(f"{name} from step {step:,}" for step, name in engines.items())
+        elif trained.plan.engine == "jax":
+            facts["engine"] = trained.plan.computes_on
         if trained.progress.samples:
             last = trained.progress.samples[-1]
             facts["writing"] = last.line

@@ -185,6 +185,15 @@ class Plan(Kind, Shown):
         return facts
 
     @property
+    def computes_on(self) -> str:
+        """Its engine in words, with the devices and the precision of products if it says them."""
+        if self.devices is None:
+            return self.engine or "the fastest engine"
+        kind, count = self.devices
+        products = f" in {self.compute}" if self.compute else ""
+        return f"{self.engine} on {count:,} {kind} device{'s' * (count > 1)}{products}"
+
+    @property
     def outputs(self) -> int:
         """The numbers that the network puts out for a sample."""
         return math.prod(self.network.output_shape)

@@ -217,7 +217,8 @@ class JaxEngine:
             record = self._numpy_step(position, block, k)
             return record, is_finite(record)
         gradient, update = np.array(seen.gradient), np.array(seen.update)
-        return StepRecord(position, after, rows, float(seen.losses[k]), gradient, update), bool(seen.finite)
+        record = StepRecord(position, after, rows, float(seen.losses[k]), gradient, update, self.compute)
+        return record, bool(seen.finite)
 
     def _run(
         self, compiled: Compiled, position: Position, block: Block, k: int, stop: int
@@ -275,7 +276,8 @@ class JaxEngine:
         point = Point(position.parameters, layout, loss, gradient, lambda parameters: derivatives(parameters)[:2])
         step = self.problem.optimizer.step(gradient, position.states, point)
         after = Position(position.step + 1, step.parameters, statistics, step.states)
-        return StepRecord(position, after, block.batches.numbers_of(k), loss, gradient, step.update)
+        numbers = block.batches.numbers_of(k)
+        return StepRecord(position, after, numbers, loss, gradient, step.update, self.compute)
 
     def _numpy_step(self, position: Position, block: Block, k: int) -> StepRecord:
         """Fall back to NumPy, which reports what is wrong with an invalid input."""
