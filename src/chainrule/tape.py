@@ -163,7 +163,8 @@ class Tape:
         for node, saved in zip(self.graph.nodes, self.saved, strict=True):
             if node.built.statistics:
                 before = {**self.params[node.owner], **updated.get(node.owner, {})}
-                updated[node.owner] = node.layer.updated_statistics(before, saved)
+                kept = {name: before[name] for name in node.built.statistics}  # where no batch changes it
+                updated[node.owner] = kept | node.layer.updated_statistics(before, saved)
         return updated
 
     # Single terms of the chain rule

@@ -15,6 +15,7 @@ from chainrule.descent.quasi_newton import StrongWolfe
 from chainrule.engine.jax import descent, masks, penalties
 from chainrule.engine.jax import losses as jax_losses
 from chainrule.engine.jax import schedules as jax_schedules
+from chainrule.engine.jax.vectors import apart, read, state_apart, state_together, together
 from chainrule.engine.lowering import NoKernel
 from chainrule.engine.lowering.descent import STAGES as LOWERED_STAGES
 from chainrule.engine.lowering.loss import LOSSES
@@ -176,11 +177,13 @@ def test_penalties(dtype):
     both = (Penalty(0.01, 0.1), Penalty(l2=0.3, on="dense_1.*"), losses.l1(0.2, "*.b"))
     parameters = normal(0, LAYOUT.size, dtype=dtype)
     parameters[[0, 13]] = 0
-    value, gradient = penalties.lower(both, LAYOUT)(jnp.asarray(parameters))
+    value, slopes = penalties.lower(both, LAYOUT)(apart(LAYOUT, jnp.asarray(parameters)))
+    assert {slope.dtype for slope in slopes.values()} == {np.dtype(dtype)}
+    gradient = read(LAYOUT, {entry.start: np.zeros(entry.shape) for entry in LAYOUT.entries} | slopes, dtype)
     near(value, sum(one.value(parameters, LAYOUT) for one in both), dtype)
     near(gradient, sum(one.gradient(parameters, LAYOUT) for one in both), dtype)
     assert gradient.dtype == dtype
-    assert penalties.lower((), LAYOUT)(jnp.asarray(parameters))[0] == 0
+    assert penalties.lower((), LAYOUT)(apart(LAYOUT, jnp.asarray(parameters)))[0] == 0
 
 
 class Cubes(Penalty):
@@ -220,9 +223,16 @@ def evaluate(w):
 def descended(how, dtype, steps=9):
     """Each step of an optimizer beside that of its definition, from the same position."""
     how = optimizer(how).over(12)
-    lowered = jax.jit(
-        lambda g, states, w, loss: descent.lower(how, LAYOUT)(g, states, w, 0, jax.value_and_grad(surface), loss)
-    )
+
+    @jax.jit
+    def lowered(g, states, w, loss):
+        states = tuple(state_apart(LAYOUT, state) for state in states)
+        update, states, moved = descent.lower(how, LAYOUT)(
+            apart(LAYOUT, g), states, apart(LAYOUT, w), 0, jax.value_and_grad(surface), loss
+        )
+        states = tuple(state_together(LAYOUT, state, w.dtype) for state in states)
+        return together(LAYOUT, update, w.dtype), states, moved
+
     weights = normal(7, LAYOUT.size, dtype=dtype)
     states = how.start(weights, LAYOUT)
     for _ in range(steps):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +10,8 @@ import jax.numpy as jnp
 
 from chainrule.arrays import Shape
 from chainrule.engine.jax import masks
+from chainrule.engine.jax.vectors import Arrays
 from chainrule.engine.lowering import Op
-
-Arrays = Mapping[int, Any]
-"""The arrays of a flat vector, each in its own shape, by where they start there."""
 
 
 @dataclass

@@ -6,49 +6,62 @@ Python, such as a bias correction, it is a float64 here, too.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from chainrule.descent import Optimizer, adaptive, quasi_newton, stages
 from chainrule.descent.stages import Stage
 from chainrule.engine.jax import line_search
 from chainrule.engine.jax.schedules import lower as lower_schedule
+from chainrule.engine.jax.vectors import Arrays, apart, state_apart, state_together, together
 from chainrule.engine.lowering import NoKernel
 from chainrule.layout import Entry, Layout
 
 States = tuple[Mapping[str, Any], ...]
+"""Of each stage: numbers, matrices, and vectors as their arrays."""
 
 
 @dataclass(frozen=True)
 class Here:
-    """The point from which a step starts; as `descent.Point`, of traced arrays."""
+    """The point from which a step starts; as `descent.Point`, of traced arrays.
+
+    Attributes:
+        parameters, gradient: the arrays of both vectors; for a stage that is applied to each array
+            on its own, that array; for one of FLAT, the flat vectors
+        layout: of all parameters
+        loss: the mini-batch's
+        evaluate: the loss and the gradient, both flat, at other parameters
+        entry: which array it is; None of all
+    """
 
     parameters: Any
     layout: Layout
     loss: Any
     gradient: Any
     evaluate: Callable[[Any], tuple[Any, Any]]
+    entry: Entry | None = None
 
 
 Apply = Callable[[Any, Any, Mapping[str, Any], Here], tuple[Any, Mapping[str, Any]]]
 """The update and the next state, of a stage, its input, its state, and where the step starts."""
 
 
-def lower(optimizer: Optimizer, layout: Layout) -> Callable[..., tuple[Any, States, Any]]:
+def lower(optimizer: Optimizer, layout: Layout) -> Callable[..., tuple[Arrays, States, Any]]:
     """The optimizer as a function of gradient, states, parameters, step, evaluate and loss: the
-    update, the next states, and whether the parameters move. Raises NoKernel for a user's stage or
-    schedule.
+    update, the next states, and whether the parameters move. Vectors are given and returned as
+    their arrays: in a loop that copies none of them to or from a flat one. Raises NoKernel for a
+    user's stage or schedule.
     """
     for stage in optimizer.stages:
         _check(stage)
 
     def step(
-        gradient: Any, states: States, parameters: Any, step: Any, evaluate: Any, loss: Any
-    ) -> tuple[Any, States, Any]:
+        gradient: Arrays, states: States, parameters: Arrays, step: Any, evaluate: Any, loss: Any
+    ) -> tuple[Arrays, States, Any]:
         return _chain(optimizer.stages, gradient, states, Here(parameters, layout, loss, gradient, evaluate))
 
     return step
@@ -65,7 +78,7 @@ def _check(stage: Stage, inner: bool = False) -> None:
         lower_schedule(stage.schedule)
 
 
-def _chain(chain: Sequence[Stage], g: Any, states: States, here: Here) -> tuple[Any, States, Any]:
+def _chain(chain: Sequence[Stage], g: Arrays, states: States, here: Here) -> tuple[Arrays, States, Any]:
     """The stages one after another, up to one that ends the step."""
     if not chain:
         return g, (), True
@@ -74,20 +87,58 @@ def _chain(chain: Sequence[Stage], g: Any, states: States, here: Here) -> tuple[
         g, after = _apply(stage, g, state, here)
         update, later, moved = _chain(others, g, tuple(rest), here)
         return update, (after, *later), moved
-    count, total = state["count"] + 1, state["sum"] + g
+    count, total = state["count"] + 1, jax.tree.map(jnp.add, state["sum"], g)
     full = count >= stage.steps
-    after = {"count": jnp.where(full, 0, count), "sum": jnp.where(full, jnp.zeros_like(g), total)}
+    none = jax.tree.map(jnp.zeros_like, g)
+    kept = jax.tree.map(lambda array: jnp.where(full, 0, array), total)
+    after = {"count": jnp.where(full, 0, count), "sum": kept}
 
-    def go_on() -> tuple[Any, States, Any]:
-        update, later, moved = _chain(others, total / stage.steps, tuple(rest), here)
+    def go_on() -> tuple[Arrays, States, Any]:
+        mean = jax.tree.map(lambda array: array / stage.steps, total)
+        update, later, moved = _chain(others, mean, tuple(rest), here)
         return update, later, jnp.asarray(moved)
 
-    update, later, moved = lax.cond(full, go_on, lambda: (jnp.zeros_like(g), tuple(rest), jnp.asarray(False)))
+    update, later, moved = lax.cond(full, go_on, lambda: (none, tuple(rest), jnp.asarray(False)))
     return update, (after, *later), moved
 
 
-def _apply(stage: Any, g: Any, state: Mapping[str, Any], here: Here) -> tuple[Any, Mapping[str, Any]]:
-    return (_for_matrices if type(stage) is adaptive.ForMatrices else STAGES[type(stage)])(stage, g, state, here)
+def _apply(stage: Any, g: Arrays, state: Mapping[str, Any], here: Here) -> tuple[Arrays, Mapping[str, Any]]:
+    if type(stage) is adaptive.ForMatrices:
+        return _for_matrices(stage, g, state, here)
+    function = STAGES[type(stage)]
+    if type(stage) is stages.ClipGlobalNorm:
+        return function(stage, g, state, here)
+    return (_flat if type(stage) in FLAT else _by_array)(function, stage, g, state, here)
+
+
+def _by_array(
+    function: Apply, stage: Any, g: Arrays, state: Mapping[str, Any], here: Here
+) -> tuple[Arrays, Mapping[str, Any]]:  # fmt: skip
+    """A stage applied to each array on its own; its numbers are the same for all."""
+    empty = jnp.zeros(0)  # stands for the array of a network that has none
+    vectors = {name for name, value in state.items() if isinstance(value, dict)}
+    updates, states = dict[int, Any](), dict[int, Any]()
+    for entry in here.layout.entries or (Entry("", (0,), 0),):
+        k = entry.start
+        own_state = {name: value.get(k, empty) if name in vectors else value for name, value in state.items()}
+        own_here = replace(here, parameters=here.parameters.get(k, empty), entry=entry)
+        updates[k], states[k] = function(stage, g.get(k, empty), own_state, own_here)
+    first, *_ = states.values()
+    after = {name: {k: states[k][name] for k in g} if name in vectors else first[name] for name in first}
+    return {k: updates[k] for k in g}, after
+
+
+def _flat(
+    function: Apply, stage: Any, g: Arrays, state: Mapping[str, Any], here: Here
+) -> tuple[Arrays, Mapping[str, Any]]:  # fmt: skip
+    """A stage applied to flat vectors."""
+    layout = here.layout
+    dtype = jnp.result_type(*g.values()) if g else jnp.float32
+    own_here = replace(
+        here, parameters=together(layout, here.parameters, dtype), gradient=together(layout, here.gradient, dtype)
+    )
+    update, after = function(stage, together(layout, g, dtype), state_together(layout, state, dtype), own_here)
+    return apart(layout, update), state_apart(layout, after)
 
 
 # Simple stages
@@ -103,8 +154,8 @@ def _plateau(stage: Any, g: Any, state: Mapping[str, Any], here: Here) -> tuple[
 
 
 def _weight_decay(stage: Any, g: Any, state: Mapping[str, Any], here: Here) -> tuple[Any, Mapping[str, Any]]:
-    decays = mask(here.layout, here.layout.matching(stage.on))
-    return jnp.where(decays, g + stage.strength * here.parameters, g), state
+    decays = here.entry in here.layout.matching(stage.on)
+    return (g + stage.strength * here.parameters if decays else g), state
 
 
 def _clip_value(stage: Any, g: Any, state: Mapping[str, Any], here: Here) -> tuple[Any, Mapping[str, Any]]:
@@ -112,15 +163,16 @@ def _clip_value(stage: Any, g: Any, state: Mapping[str, Any], here: Here) -> tup
 
 
 def _clip_norm(stage: Any, g: Any, state: Mapping[str, Any], here: Here) -> tuple[Any, Mapping[str, Any]]:
-    return by_array(here.layout, lambda own, _: own * _clip_factor(own, stage.limit), g, g), state
+    return g * _clip_factor(norm(g), stage.limit), state
 
 
-def _clip_global_norm(stage: Any, g: Any, state: Mapping[str, Any], here: Here) -> tuple[Any, Mapping[str, Any]]:
-    return g * _clip_factor(g, stage.limit), state
+def _clip_global_norm(stage: Any, g: Arrays, state: Mapping[str, Any], here: Here) -> tuple[Any, Mapping[str, Any]]:
+    squares = [jnp.sum(own * own) for own in g.values()]
+    factor = _clip_factor(jnp.sqrt(sum(squares, jnp.float32(0))), stage.limit)
+    return {k: own * factor.astype(own.dtype) for k, own in g.items()}, state
 
 
-def _clip_factor(g: Any, limit: float) -> Any:
-    length = norm(g)
+def _clip_factor(length: Any, limit: float) -> Any:
     return jnp.where(length > limit, limit / jnp.where(length > limit, length, 1), 1)
 
 
@@ -212,26 +264,19 @@ def _lion(stage: Any, g: Any, state: Mapping[str, Any], here: Here) -> tuple[Any
 
 
 def _trust_ratio(stage: Any, g: Any, state: Mapping[str, Any], here: Here) -> tuple[Any, Mapping[str, Any]]:
-    def scaled(own: Any, weights: Any) -> Any:
-        weight, update = norm(weights), norm(own)
-        both = (weight > 0) & (update > 0)
-        return own * jnp.where(both, weight / jnp.where(both, update, 1), 1)
-
-    return by_array(here.layout, scaled, g, here.parameters), state
+    weight, update = norm(here.parameters), norm(g)
+    both = (weight > 0) & (update > 0)
+    return g * jnp.where(both, weight / jnp.where(both, update, 1), 1), state
 
 
 def _orthogonalize(stage: Any, g: Any, state: Mapping[str, Any], here: Here) -> tuple[Any, Mapping[str, Any]]:
     t, d = state["count"] + 1, stage.decay
     m = d * state["m"] + (1 - d) * g
     ahead = d * m / _rest(d, t + 1).astype(g.dtype) + (1 - d) * g / _rest(d, t).astype(g.dtype)
-    parts = []
-    for entry in here.layout.entries:
-        if len(entry.shape) != 2:
-            parts.append(jnp.zeros(entry.size, g.dtype))
-            continue
-        scale = max(1, entry.shape[1] / entry.shape[0]) ** 0.5
-        parts.append((scale * _orthogonal(stage, ahead[entry.place].reshape(entry.shape))).ravel())
-    return jnp.concatenate(parts), {"count": t, "m": m}
+    after = {"count": t, "m": m}
+    if g.ndim != 2:
+        return jnp.zeros_like(g), after
+    return max(1, g.shape[1] / g.shape[0]) ** 0.5 * _orthogonal(stage, ahead), after
 
 
 def _orthogonal(stage: Any, matrix: Any) -> Any:
@@ -244,33 +289,25 @@ def _orthogonal(stage: Any, matrix: Any) -> Any:
     return x.T if is_high else x
 
 
-def _for_matrices(stage: Any, g: Any, state: Mapping[str, Any], here: Here) -> tuple[Any, Mapping[str, Any]]:
-    matrices = mask(here.layout, [entry for entry in here.layout.entries if len(entry.shape) == 2])
-    after, total = dict[str, Any](), jnp.zeros_like(g)
-    for name, chain, own in (("matrices", stage.matrices, matrices), ("rest", stage.rest, ~matrices)):
-        u = jnp.where(own, g, 0)
+def _for_matrices(
+    stage: Any, g: Arrays, state: Mapping[str, Any], here: Here
+) -> tuple[Arrays, Mapping[str, Any]]:  # fmt: skip
+    after, total = dict[str, Any](), jax.tree.map(jnp.zeros_like, g)
+    for name, chain, for_matrices in (("matrices", stage.matrices, True), ("rest", stage.rest, False)):
+        u = _only(g, for_matrices)
         for k, inner in enumerate(chain):
             prefix = f"{name}.{k}."
             own_state = {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
             u, changed = _apply(inner, u, own_state, here)
-            u = jnp.where(own, u, 0)
+            u = _only(u, for_matrices)
             after |= {prefix + key: array for key, array in changed.items()}
-        total += u
+        total = jax.tree.map(jnp.add, total, u)
     return total, after
 
 
-def mask(layout: Layout, entries: Sequence[Entry]) -> Any:
-    """(parameters,) True for those of these arrays."""
-    found = np.zeros(layout.size, np.bool_)
-    for entry in entries:
-        found[entry.place] = True
-    return found
-
-
-def by_array(layout: Layout, function: Callable[[Any, Any], Any], *vectors: Any) -> Any:
-    """A function of the parts of two vectors that belong to one array, for each array."""
-    parts = [function(*(vector[entry.place] for vector in vectors)) for entry in layout.entries]
-    return jnp.concatenate(parts) if parts else vectors[0]
+def _only(g: Arrays, matrices: bool) -> Arrays:
+    """The matrices alone, or all others alone, beside zeros."""
+    return {k: array if (array.ndim == 2) == matrices else jnp.zeros_like(array) for k, array in g.items()}
 
 
 def norm(x: Any) -> Any:
@@ -350,4 +387,9 @@ STAGES: dict[type[Stage], Apply] = {
     quasi_newton.ScaleByLBFGS: _lbfgs,
     quasi_newton.StrongWolfe: _strong_wolfe,
 }
-"""All stages but Accumulate, which may end a step, and ForMatrices, which has stages in it."""
+"""All stages but Accumulate, which may end a step, and ForMatrices, which has stages in it. Each is
+applied to one array after another, but for ClipGlobalNorm, which takes all, and those in FLAT.
+"""
+
+FLAT = {quasi_newton.ScaleByLBFGS, quasi_newton.StrongWolfe}
+"""The stages that take flat vectors."""

@@ -5,7 +5,7 @@ layers/activations.py): what JAX would derive differs at kinks, or takes more op
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -83,23 +83,39 @@ FUNCTIONS: dict[str, tuple[Value, Slope]] = {
 """By the names in lowering/network.py: the value, and the derivative."""
 
 
-@operation("activation")
-def activation(op: Op, context: Context, z: Any) -> Any:
-    """A function of each number."""
-    value, slope = FUNCTIONS[op.settings["function"]]
-    number = float(op.settings["number"])
+def with_slope(value: Callable[[Any], Any], slope: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
+    """A function of each number, of z, with this derivative, of z and a."""
 
     @jax.custom_jvp
     def function(z: Any) -> Any:
-        return value(z, number)
+        return value(z)
 
     @function.defjvp
     def derivative(at: Any, along: Any) -> Any:
         (z,), (dz,) = at, along
         a = function(z)
-        return a, slope(z, a, number) * dz
+        return a, slope(z, a) * dz
 
-    return function(z)
+    return function
+
+
+def function_of(settings: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """The activation that an operation's settings name."""
+    (value, slope), number = FUNCTIONS[settings["function"]], float(settings["number"])
+    return with_slope(lambda z: value(z, number), lambda z, a: slope(z, a, number))
+
+
+@operation("activation")
+def activation(op: Op, context: Context, z: Any) -> Any:
+    """A function of each number."""
+    return function_of(op.settings)(z)
+
+
+@operation("clip")
+def clip(op: Op, context: Context, z: Any) -> Any:
+    """z between two numbers."""
+    low, high = op.settings["low"], op.settings["high"]
+    return with_slope(lambda z: jnp.clip(z, low, high), lambda z, a: _inside(z, low, high))(z)
 
 
 @operation("prelu")

@@ -31,7 +31,8 @@ from chainrule.engine.jax import descent
 from chainrule.engine.jax.feed import MOST_NUMBERS, MOST_STEPS, Block, Feed
 from chainrule.engine.jax.hosts import noticed
 from chainrule.engine.jax.placement import Devices, Placement
-from chainrule.engine.jax.step import Carry, Steps
+from chainrule.engine.jax.step import Carry, Seen, Steps
+from chainrule.engine.jax.vectors import apart, read, state_apart, state_read
 from chainrule.engine.lowering import NoKernel, without_operation
 from chainrule.engine.lowering.declared import DECLARED
 from chainrule.engine.lowering.loss import LOSSES
@@ -90,6 +91,7 @@ class Compiled:
 
     steps: Steps
     run: Callable[..., Any]
+    update: Callable[..., Any]
     derivatives: Callable[..., Any]
 
 
@@ -216,7 +218,7 @@ class JaxEngine:
         if not seen.valid:
             record = self._numpy_step(position, block, k)
             return record, is_finite(record)
-        gradient, update = np.array(seen.gradient), np.array(seen.update)
+        gradient, update = self._vectors(compiled, position, seen)
         record = StepRecord(position, after, rows, float(seen.losses[k]), gradient, update, self.compute)
         return record, bool(seen.finite)
 
@@ -234,11 +236,28 @@ class JaxEngine:
             )
             ended = int(ended)  # waits
             self._pace.observe(block.batches.size, ended - k, perf_counter() - began)
-            parameters, statistics = np.array(after.parameters), np.array(after.statistics)
-            states = jax.tree.map(np.array, after.states)
-        reached = Position(position.step + ended - k, parameters, statistics, states)
+            reached = self._position(after, position.step + ended - k)
         self._last[:] = [(reached, after)]
         return reached, seen, ended
+
+    def _position(self, carry: Carry, step: int) -> Position:
+        """The position of a carry, in vectors of NumPy."""
+        network, dtype = self.problem.network, self.problem.network.dtype
+        parameters, statistics = (
+            read(layout, arrays, dtype)
+            for layout, arrays in ((network.parameters, carry.parameters), (network.statistics, carry.statistics))
+        )
+        states = tuple(state_read(network.parameters, state, dtype) for state in carry.states)
+        return Position(step, parameters, statistics, states)
+
+    def _vectors(self, compiled: Compiled, before: Position, seen: Seen) -> tuple[Vector, Vector]:
+        """The gradient and the update of a single step."""
+        layout, dtype = self.problem.network.parameters, self.problem.network.dtype
+        gradient = read(layout, seen.gradient, dtype)
+        if not compiled.steps.repeats:
+            return gradient, read(layout, seen.update, dtype)
+        with precise(compiled.steps.raised):
+            return gradient, np.array(compiled.update(self._placed(before), seen.gradient))
 
     def _carry(self, position: Position) -> Carry:
         """A position on the devices, in memory that the next steps overwrite. The last one is there
@@ -247,8 +266,17 @@ class JaxEngine:
         last = self._last.pop() if self._last else None
         if last is not None and last[0] is position:
             return last[1]
-        carry = Carry(position.parameters, position.statistics, position.states, np.uint64(position.step))
-        return self.placement.replicated(carry)
+        return self._placed(position)
+
+    def _placed(self, position: Position) -> Carry:
+        network = self.problem.network
+        parameters, statistics = (
+            apart(network.parameters, position.parameters),
+            apart(network.statistics, position.statistics),
+        )
+        states = tuple(state_apart(network.parameters, state) for state in position.states)
+        carry: Carry = self.placement.replicated(Carry(parameters, statistics, states, np.uint64(position.step)))
+        return carry
 
     def _hybrid_step(self, compiled: Compiled, position: Position, block: Block, k: int) -> StepRecord:
         """A step whose derivatives are compiled, but whose optimizer runs in Python."""
@@ -359,7 +387,7 @@ class JaxEngine:
         if shape not in self._compiled:
             steps = self._steps_of(shape)
             self._compiled[shape] = Compiled(
-                steps, self._jit(steps.run, donate_argnums=0), self._jit(steps.derivatives)
+                steps, self._jit(steps.run, donate_argnums=0), self._jit(steps.update), self._jit(steps.derivatives)
             )
         return self._compiled[shape]
 

@@ -61,3 +61,19 @@ def combine(op: Op, context: Context, *xs: Any) -> Any:
     aligned = [x.reshape(len(x), *(1,) * (axes - x.ndim), *x.shape[1:]) for x in xs]
     is_product = op.name == "multiply" or op.settings.get("product", False)
     return reduce(jnp.multiply if is_product else jnp.add, aligned)
+
+
+@operation("learned")
+def learned(op: Op, context: Context, x: Any) -> Any:
+    """The same array for each sample."""
+    return _for_each(x, context.parameter(op, "W"))
+
+
+@operation("fixed")
+def fixed(op: Op, context: Context, x: Any) -> Any:
+    """The same, of an array that is not learned."""
+    return _for_each(x, context.statistic(op, "value"))
+
+
+def _for_each(x: Any, array: Any) -> Any:
+    return jnp.broadcast_to(array, (len(x), *array.shape))

@@ -49,6 +49,17 @@ def group_norm(op: Op, context: Context, x: Any) -> Any:
     return _scaled(op, context, unit.reshape(x.shape), x.dtype)
 
 
+@operation("unit_norm")
+def unit_norm(op: Op, context: Context, x: Any) -> Any:
+    """Each sample and position divided by the length of its features, or by epsilon if that is
+    larger.
+    """
+    numbers = wide(x)
+    squares, epsilon = (numbers * numbers).sum(axis=-1, keepdims=True), op.settings["epsilon"]
+    varies = jnp.sqrt(squares) > epsilon
+    return (numbers * jnp.where(varies, 1 / jnp.sqrt(jnp.where(varies, squares, 1)), 1 / epsilon)).astype(x.dtype)
+
+
 def _scaled(op: Op, context: Context, unit: Any, dtype: Any) -> Any:
     y = context.parameter(op, "scale", cast=False) * unit
     if "offset" in op.parameters:

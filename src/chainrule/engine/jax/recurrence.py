@@ -12,6 +12,7 @@ from jax import lax
 
 from chainrule.engine.jax import masks
 from chainrule.engine.jax.context import Context
+from chainrule.engine.jax.elementwise import function_of
 from chainrule.engine.jax.operations import operation
 from chainrule.engine.lowering import Op
 
@@ -47,7 +48,9 @@ CELLS: dict[str, tuple[Callable[..., State], int, int]] = {
     "simple_rnn": (_simple(jnp.tanh), 1, 1),
     "relu_rnn": (_simple(jax.nn.relu), 1, 1),
 }
-"""Of each cell a step, and how many gates and arrays of state it has."""
+"""Of each cell a step, and how many gates and arrays of state it has. One that is not here is a
+SimpleRNN, whose settings name its activation.
+"""
 
 
 @operation("scan", as_is=True)
@@ -56,7 +59,8 @@ def scan(op: Op, context: Context, sums: Any, *lengths: Any) -> Any:
     all steps. The state is kept in the dtype of the weights.
     """
     own = op.settings
-    step, gates, states = CELLS[own["cell"]]
+    is_known = own["cell"] in CELLS
+    step, gates, states = CELLS[own["cell"]] if is_known else (_simple(function_of(own)), 1, 1)
     samples, time, width = sums.shape
     shape = samples, width // gates
     U = context.parameter(op, "U")

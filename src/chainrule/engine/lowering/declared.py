@@ -8,7 +8,7 @@ from typing import Any
 
 from chainrule import layers
 from chainrule.engine.base import Problem
-from chainrule.engine.lowering.network import LAYERS, Target, named
+from chainrule.engine.lowering.network import ACTIVATIONS, LAYERS, Target, named
 from chainrule.engine.lowering.windows import Settings, input_shape
 from chainrule.layers.windows import along
 
@@ -65,7 +65,13 @@ DECLARED = Target(
         # operands that have other shapes than the result are repeated, as in NumPy
         layers.Add: named("sum"),
         layers.Multiply: named("multiply"),
+        # what the native engine leaves to the definitions
+        layers.Clip: named("clip", lambda node, problem: {"low": node.layer.low, "high": node.layer.high}),
+        layers.UnitNorm: named("unit_norm", lambda node, problem: {"epsilon": node.layer.epsilon}),
+        layers.Learned: named("learned"),
+        layers.Fixed: named("fixed"),
     },
     shares=True,
+    recurrent=ACTIVATIONS.keys(),
 )
 """An engine of arrays, which operations of its own take apart."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,10 +68,12 @@ class Target:
     Attributes:
         layers: for each layer that it computes, the operation and its settings
         shares: whether several operations may use the same parameters
+        recurrent: the activations that a SimpleRNN may have, besides tanh and relu
     """
 
     layers: Mapping[type[Layer], Lower]
     shares: bool = False
+    recurrent: Collection[type[Layer]] = ()
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Piece:
         if self.call is None:
             return has_kernel(graph, self.nodes[0], target)
         return isinstance(self.layer, layers.DotProductAttention) or sequences.has_scan_kernel(
-            graph, self.nodes, self.call, target.shares
+            graph, self.nodes, self.call, target.shares, target.recurrent
         )
 
 
@@ -131,6 +133,7 @@ def lower(problem: Problem, piece: Piece, numbers: Mapping[int, int], target: Ta
         reads, (name, own) = list(node.inputs), target.layers[type(node.layer)](node, problem)
     elif isinstance(piece.layer, layers.Scan):
         name, (node, reads, own) = "scan", sequences.scan(graph, nodes, piece.call, problem.seed)
+        own |= {} if own["cell"] else {"cell": "activated_rnn", **_settings_of(sequences.activation_of(piece.layer))}
     else:
         name, node, (reads, own) = "attention", nodes[0], sequences.attention(graph, nodes, piece.call, problem.seed)
     parameters = {name: network.parameters[f"{node.owner}.{name}"].range for name in node.built.parameters}
@@ -195,7 +198,10 @@ def named(name: str, settings: Callable[[Any, Problem], Mapping[str, Any]] = lam
 
 
 def _function(node: Any, problem: Problem) -> Mapping[str, Any]:
-    layer = node.layer
+    return _settings_of(node.layer)
+
+
+def _settings_of(layer: Layer) -> Mapping[str, Any]:
     name, number = ACTIVATIONS[type(layer)]
     name += "_tanh" if getattr(layer, "tanh", False) else ""
     return {"function": name, "number": getattr(layer, number) if number else 0.0}

@@ -5,7 +5,7 @@ order.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,25 +90,40 @@ CELLS: dict[tuple[type[layers.Cell], type[layers.Layer]], str] = {
 """The names of cells and their activations in native/cells.h."""
 
 
-def _kind(cell: Any) -> tuple[type[layers.Cell], type[layers.Layer]]:
-    return type(cell), type(activation(getattr(cell, "activation", "tanh")))
+def activation_of(scan: Any) -> layers.Layer:
+    """The activation of a scan's cell."""
+    return activation(getattr(scan.cell, "activation", "tanh"))
 
 
-def has_scan_kernel(graph: Graph, nodes: Sequence[Node], call: CompositeCall, shares: bool = False) -> bool:
+def _kind(scan: Any) -> tuple[type[layers.Cell], type[layers.Layer]]:
+    return type(scan.cell), type(activation_of(scan))
+
+
+def has_scan_kernel(
+    graph: Graph,
+    nodes: Sequence[Node],
+    call: CompositeCall,
+    shares: bool = False,
+    recurrent: Collection[type[layers.Layer]] = (),
+) -> bool:
     """Whether a kernel computes this scan: one of a known cell, whose weights no other part of the
-    network uses, unless the kernel `shares` them.
+    network uses, unless the kernel `shares` them. A SimpleRNN may also have an activation that is
+    `recurrent`.
     """
-    cell, own = call.layer.cell, {node.name for node in nodes}  # type: ignore[attr-defined]
+    own, (cell, function) = {node.name for node in nodes}, _kind(call.layer)
     is_alone = all(use.name in own for node in nodes if node.built.parameters for use in graph.uses[node.owner])
-    return (is_alone or shares) and _kind(cell) in CELLS
+    is_known = (cell, function) in CELLS or (cell is layers.SimpleRNN and function in recurrent)
+    return (is_alone or shares) and is_known
 
 
 def scan(graph: Graph, nodes: Sequence[Node], call: CompositeCall, seed: int) -> tuple[Node, list[int], Settings]:
-    """The node whose weights multiply the state, the values that a scan reads, and its settings."""
+    """The node whose weights multiply the state, the values that a scan reads, and its settings; its cell is
+    None if that is none of CELLS.
+    """
     layer: Any = call.layer
     sums, state = nodes[0], next(node for node in nodes if isinstance(node.layer, StateSums))
     reads = [graph.numbers[sums.name], *call.inputs[1:]]
-    own = {"cell": CELLS[_kind(layer.cell)], "all": layer.all, "reversed": layer.reversed}
+    own = {"cell": CELLS.get(_kind(layer)), "all": layer.all, "reversed": layer.reversed}
     return state, reads, own | masks(_dropouts(nodes), seed)
 
 
