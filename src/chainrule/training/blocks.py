@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from chainrule.arrays import Array, Samples, as_read, row_bytes
+from chainrule.arrays import Array, as_read, row_bytes
 from chainrule.data.memory import most_memory
 from chainrule.engine import Batches, Engine
 from chainrule.errors import require, setting
@@ -207,15 +207,12 @@ def whole_epoch(order: Order, epoch: int, samples: Rows) -> Batches:
 def read_block(order: Order, epoch: int, k: int, samples: Rows) -> Batches:
     """The mini-batches of a block of an epoch, of samples on a disk."""
     numbers, places = order.block(epoch, k)
-    parts = samples.x, samples.y, samples.weight
-    x, y, weight = (None if one is None else np.empty((len(numbers), *one.shape[1:]), one.dtype) for one in parts)
-    assert x is not None
-    assert y is not None
-    block, end = Samples(x, y, weight), 0
+    block, end = samples.empty(len(numbers)), 0
     for start, stop in order.parts(epoch, k):
         begin, end = end, end + stop - start
-        samples.read(start, stop, block.read(begin, end))
-    return Batches(x, y, weight, places, order.size, numbers)
+        samples.read(start, stop, block.part(begin, end))
+    x, y, weight = block
+    return Batches(as_read(x), np.asarray(y), weight, places, order.size, numbers)
 
 
 def some_batches(order: Order, epoch: int, first: int, last: int, samples: Rows) -> Batches:
