@@ -101,7 +101,7 @@ class Stored(Deferred):
 
     @property
     def itemsize(self) -> int:
-        """That of the numbers that are read to be trained on, which may be bytes that stand for others."""
+        """That of what is read to be trained on, which may be bytes that stand for numbers."""
         return (self.dtype if self.raw is None else self.raw).itemsize
 
     def between(self, start: int, stop: int) -> Array:

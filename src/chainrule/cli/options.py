@@ -155,7 +155,7 @@ Memory = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
-        help="The most that a table in files, or the pictures of a folder, may take in memory, such as 2GB; more stay "
+        help="The most that a table or arrays in files, or the pictures of a folder, may take in memory, such as 2GB; more stay "
         "on disk and are read while the network trains. By default half of what is free.",
     ),
 ]

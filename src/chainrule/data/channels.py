@@ -34,8 +34,8 @@ def of_channels(x: Array | Deferred, rows: Array) -> tuple[Array, Array]:
 
 
 def of_bytes(parts: Iterable[Array], count: int) -> tuple[Array, Array]:
-    """The same of pictures of bytes, of so many pixels in all. Their sums are exact: so they are read
-    once, in any order.
+    """The same of pictures of bytes, of so many pixels in all. Their sums are exact: so they are
+    read once, in any order.
     """
     total, squares = 0, 0
     for part in parts:

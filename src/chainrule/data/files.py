@@ -71,7 +71,7 @@ def read_samples(path: Path, image_size: Shape | None = None, texts: Collection[
     The columns `texts` of a CSV file are left as text.
     """
     if (arrays := paths_of(path)) is not None:
-        return source_from_arrays(np.array(mapped_file(arrays.x)), None, arrays.name)
+        return replace(read_arrays(arrays), target=None, weight=None)
     if (path.is_dir() and not holds_tables(path)) or path.suffix.lower() in PICTURES:
         return read_unlabelled(path, image_size)
     if path.suffix.lower() == ".npz":
@@ -116,10 +116,14 @@ def read_arrays(paths: ArrayPaths, task: str | None = None) -> Source:
     """Raw samples from files of NPY, read into memory: the samples, their targets and, if there are
     some, their weights.
     """
-    x, y, weight = (None if one is None else np.array(mapped_file(one)) for one in (paths.x, paths.y, paths.weight))
-    source = source_from_arrays(x, y, paths.name, task)
-    kind = {"images": "pictures", "sequences": "sequences"}.get(paths.x.stem.partition("_")[0], "")
-    return replace(source, samples=kind, weight=checked_weight(weight))
+    every = (paths.x, paths.y, paths.weight, paths.lengths)
+    x, y, weight, lengths = (None if one is None else np.array(mapped_file(one)) for one in every)
+    if lengths is not None:
+        assert x is not None
+        source = source_from_sequences(x, lengths, y, paths.name, task)
+    else:
+        source = replace(source_from_arrays(x, y, paths.name, task), samples=paths.samples)
+    return source if weight is None else replace(source, weight=checked_weight(weight))
 
 
 def in_memory(path: Path) -> Any:

@@ -102,10 +102,11 @@ def load(
             number, category, date, time or boolean
         order: the classes from the lowest to the highest, such as ["low", "medium", "high"], for
             an ordinal target; numbers are in order by themselves
-        memory: the most that a table in files, or the pictures of a folder, may take in memory, in
-            bytes or as "2GB"; by default half of what is free. More pictures stay on disk, and each
-            mini-batch is decoded while the one before it is trained on: the results are the same.
-            Tables are streamed: read block by block, and prepared once into the cache
+        memory: the most that a table or arrays in files (also memory maps), or the pictures of a
+            folder, may take in memory, in bytes or as "2GB"; by default half of what is free. More
+            pictures stay on disk, and each mini-batch is decoded while the one before it is trained
+            on: the results are the same. Tables are streamed: read block by block, and prepared
+            once into the cache; arrays are read block by block from their files
         cache: the most that the cache may take on disk, in bytes or as "20GB"; by default what is
             free
         samples: what the samples of an array are, "sequences" of shape (time, features), or

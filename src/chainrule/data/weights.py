@@ -71,8 +71,8 @@ def checked_weight(weight: Any, positions: Shape = ()) -> Array | None:
 
 
 def check_weights(weight: Array, where: str, first: int) -> bool:
-    """Whether a weight is above 0 among some weights, from row `first` on; raises DataError, with the
-    row, for one that is not finite, less than 0, or can't be one of float32.
+    """Whether a weight is above 0 among some weights, from row `first` on; raises DataError, with
+    the row, for one that is not finite, less than 0, or can't be one of float32.
     """
     smallest, largest = FLOAT32
     fits = np.isfinite(weight) & ((weight == 0) | ((weight >= smallest) & (weight <= largest)))

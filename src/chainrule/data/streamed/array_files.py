@@ -31,6 +31,8 @@ TARGETS = ("y", "Y", "target", "targets", "labels")
 """The names of their targets."""
 WEIGHTS = ("weight", "weights")
 """The names of their weights."""
+LENGTHS = ("lengths",)
+"""The name of the lengths of sequences."""
 SETS = {"training": ("", "_train"), "validation": ("_validation", "_valid", "_val"), "test": ("_test",)}
 """What follows these names in a folder with a file for each set."""
 
@@ -49,7 +51,7 @@ class OpenFile:
             os.close(self._file)
 
     def fill(self, array: Array, offset: int) -> bool:
-        """Read into all of a contiguous array from this offset on; False if the file ends sooner."""
+        """Read into all of a contiguous array from this offset on; False if there is too little."""
         view, done = memoryview(array.view(np.uint8).reshape(-1)), 0  # type: ignore[arg-type]
         while done < len(view):
             count = self._read(view[done:], offset + done)
@@ -308,12 +310,23 @@ class ArrayPaths:
         x: the file of the samples
         y: that of their targets; None if there is none
         weight: that of their weights, the same
+        lengths: that of the lengths of sequences, the same
     """
 
     name: str
     x: Path
     y: Path | None
     weight: Path | None
+    lengths: Path | None
+
+    def of(self, name: str) -> str:
+        """The name of a file of other arrays for the same samples."""
+        return name + self.x.stem[len(self.x.stem.partition("_")[0]) :] + ".npy"
+
+    @property
+    def samples(self) -> str:
+        """What the samples are called, if that says what they are: "pictures" or "sequences"."""
+        return {"images": "pictures", "sequences": "sequences"}.get(self.x.stem.partition("_")[0], "")
 
 
 def paths_of(what: Any, part: str = "training") -> ArrayPaths | None:
@@ -331,12 +344,13 @@ def paths_of(what: Any, part: str = "training") -> ArrayPaths | None:
         known = "|".join(INPUTS)
         found = re.fullmatch(rf"(?:{known})(_.*)?", path.stem)
         suffix = (found[1] or "") if found else None
-        return ArrayPaths(str(what), path, _beside(path.parent, TARGETS, suffix), _beside(path.parent, WEIGHTS, suffix))
+        others = (_beside(path.parent, names, suffix) for names in (TARGETS, WEIGHTS, LENGTHS))
+        return ArrayPaths(str(what), path, *others)
     if not path.is_dir():
         return None
     for suffix in SETS[part]:
         if (x := _beside(path, INPUTS, suffix)) is not None:
-            return ArrayPaths(str(what), x, _beside(path, TARGETS, suffix), _beside(path, WEIGHTS, suffix))
+            return ArrayPaths(str(what), x, *(_beside(path, names, suffix) for names in (TARGETS, WEIGHTS, LENGTHS)))
     return None
 
 

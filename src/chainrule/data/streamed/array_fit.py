@@ -1,5 +1,5 @@
-"""The preparation of arrays in files, fitted some rows at a time: as `fit_preparation`, whose result
-it is up to the rounding of sums.
+"""The preparation of arrays in files, fitted some rows at a time: as `fit_preparation`, whose
+result it is up to the rounding of sums.
 """
 
 from __future__ import annotations
@@ -126,8 +126,8 @@ def _smaller(parts: Iterable[Array]) -> Iterator[Array]:
 
 
 def _of_numbers(files: ArrayFiles, parts: Iterable[tuple[Array, Array | None]], target: Target) -> Preparation:
-    """Fit to numbers: each is a feature, or one of a sequence at each time step; of pictures of some
-    channels each channel has a mean, and all numbers have one deviation.
+    """Fit to numbers: each is a feature, or one of a sequence at each time step; of pictures of
+    some channels each channel has a mean, and all numbers have one deviation.
     """
     shape, kind = files.x.shape[1:], "numbers" if files.x.ndim == 2 else files.samples or "pictures"
     columns = math.prod(shape)

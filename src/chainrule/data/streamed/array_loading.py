@@ -66,8 +66,8 @@ def _is_mapped(what: Any) -> bool:
 
 
 def streamed_arrays(what: Any, memory: int | str | None, as_given: bool = False) -> tuple[int, str] | None:
-    """The most memory that arrays in files may take, and why they are read some rows at a time; None
-    if they are read into memory, or are in no files.
+    """The most memory that arrays in files may take, and why they are read some rows at a time;
+    None if they are read into memory, or are in no files.
 
     Args:
         what: the arrays, as `load` takes them
@@ -109,9 +109,12 @@ def files_of(what: Any, weight: Any = None, samples: str | None = None) -> Array
         if paths is None:
             raise DataError(f"{what}: beside arrays that are streamed it must be a pair of arrays, or NPY files")
         if paths.y is None:
-            beside = f"put them beside {paths.x.name} as {paths.x.name.replace(paths.x.stem.partition('_')[0], 'y', 1)}"
-            raise DataError(f"{paths.name}: there are no targets; {beside}")
+            raise DataError(f"{paths.name}: there are no targets; put them beside {paths.x.name} as {paths.of('y')}")
+        if paths.lengths is not None:
+            problem = "sequences of different lengths are not streamed"
+            raise DataError(f"{paths.name}: {problem}; allow more {setting('memory')}, or fill them up")
         name, x, y = paths.name, ArrayFile.opened(paths.x), ArrayFile.opened(paths.y)
+        samples = samples or paths.samples
         own = None if paths.weight is None else ArrayFile.opened(paths.weight)
     weights = own if weight is None else _row_array("weight", weight)
     x = with_shape(x, (len(x), 1)) if x.ndim == 1 else x
@@ -151,7 +154,7 @@ def load_arrays(what: Any, memory: int, why: str, request: ArrayRequest, prepara
     files = files_of(what, request.weight)
     problem = f"{files.name}: arrays have no columns to split by; leave {setting('split')} out"
     require(not request.by.column, problem)
-    told, guess = sequences.told(files.name, files.x, request.samples)
+    told, guess = sequences.told(files.name, files.x, request.samples or files.samples or None)
     files = files_of(what, request.weight, told)
     if files.y.ndim > 2 or (told == sequences.SEQUENCES and files.y.shape[1:] == files.x.shape[1:2] != (1,)):
         raise DataError(f"{files.name}: targets at each position are not streamed; allow more {setting('memory')}")
@@ -228,8 +231,8 @@ def given(
 
 
 def blocks_of(what: Any) -> Iterator[Source] | None:
-    """The samples to predict, some rows at a time; None for what fits into memory, or is no array in
-    files.
+    """The samples to predict, some rows at a time; None for what fits into memory, or is no array
+    in files.
     """
     mapped = (what, None) if isinstance(what, np.memmap) else what
     if streamed_arrays(mapped, None) is None:
@@ -241,7 +244,7 @@ def blocks_of(what: Any) -> Iterator[Source] | None:
 
 
 def stored_arrays(what: Any, preparation: Preparation, weight: str | None) -> ArraySamples | None:
-    """Samples with targets, to evaluate; None for what fits into memory, or is no array in files."""
+    """Samples with targets, to evaluate; None for what fits into memory, or is in no files."""
     if weight is not None or streamed_arrays(what, None) is None:
         return None
     known = preparation.kind if preparation.kind == sequences.SEQUENCES else None
