@@ -48,6 +48,9 @@ class OnDisk:
             *(np.array(self._map(name)[rows]) if name in self.names else None for name in ["x", "y", "weight"])
         )
 
+    def empty(self, rows):
+        return self.take(np.zeros(0, int)).empty(rows)
+
     def read(self, start, stop, out=None):
         found = self.take(np.arange(start, stop))
         return found if out is None else found.read(0, stop - start, out)

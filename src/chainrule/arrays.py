@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +29,7 @@ Params = Mapping[str, Any]
 
 class Deferred(np.lib.mixins.NDArrayOperatorsMixin):
     """What stands for an array, of which an index gives an ordinary array of the rows that it asks
-    for. A computation on it reads all of it.
+    for. A computation on it reads all of it. A kind of its own needs `between` and `take`.
     """
 
     shape: Shape
@@ -37,11 +37,33 @@ class Deferred(np.lib.mixins.NDArrayOperatorsMixin):
     on_disk: bool
 
     def __getitem__(self, rows: Any) -> Any:
+        if isinstance(rows, tuple):
+            first, *others = rows
+            alone = np.ndim(first) == 0 and not isinstance(first, slice)
+            return self[first][tuple(others) if alone else (slice(None), *others)]
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            if step == 1:
+                return self.between(start, max(start, stop))
+            rows = np.arange(start, stop, step)
+        if np.ndim(rows) == 0:
+            row = range(len(self))[int(rows)]
+            return self.between(row, row + 1)[0]
+        rows = np.asarray(rows)
+        return self.take(np.flatnonzero(rows) if rows.dtype == bool else rows)
+
+    def between(self, start: int, stop: int) -> Array:
+        """The samples in the rows from `start` up to `stop`."""
         raise NotImplementedError
 
     def take(self, rows: Array, axis: int = 0) -> Array:
         """The samples in these rows."""
         raise NotImplementedError
+
+    @property
+    def itemsize(self) -> int:
+        """The bytes that a number takes where samples are read to be trained on."""
+        return self.dtype.itemsize
 
     @property
     def ndim(self) -> int:
@@ -107,10 +129,14 @@ class Scaled(Deferred):
         """Whether the bytes are read from a disk, which takes time."""
         return not isinstance(self.raw, np.ndarray)
 
-    def __getitem__(self, rows: Any) -> Array:
-        whole = rows if isinstance(rows, slice | list | np.ndarray) else slice(None)
-        found = self._scaled(self.raw[whole])
-        return found if whole is rows else found[rows]
+    @property
+    def itemsize(self) -> int:
+        """That of the bytes."""
+        return self.raw.dtype.itemsize
+
+    def between(self, start: int, stop: int) -> Array:
+        """The samples in the rows from `start` up to `stop`."""
+        return self._scaled(self.raw[start:stop])
 
     def take(self, rows: Array, axis: int = 0) -> Array:
         """The samples in these rows."""
@@ -132,7 +158,7 @@ def as_read(x: Any) -> Array | Deferred:
 def row_bytes(samples: Any) -> int:
     """The bytes of one of these samples, with its target and its weight."""
     parts = [part for part in (samples.x, samples.y, samples.weight) if part is not None]
-    return sum(math.prod(part.shape[1:]) * part.dtype.itemsize for part in parts)
+    return sum(math.prod(part.shape[1:]) * part.itemsize for part in parts)
 
 
 CHUNK_BYTES = 16_000_000
@@ -180,6 +206,14 @@ class Samples(NamedTuple):
                 to[:] = part
         return out
 
+    def empty(self, rows: int) -> Samples:
+        """Room for so many of them."""
+        return Samples(*(None if part is None else _room(part, rows) for part in self))  # type: ignore[arg-type]
+
+    def part(self, start: int, stop: int) -> Samples:
+        """The samples in these rows, in the same memory, to write to them."""
+        return Samples(*(None if part is None else _part(part, start, stop) for part in self))  # type: ignore[arg-type]
+
     def verify(self) -> None:
         """Nothing that is in memory can have changed."""
 
@@ -192,6 +226,19 @@ class Samples(NamedTuple):
         """At most `most` of the samples, evenly spaced."""
         count = len(self.x)
         return self.take(np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.intp)))
+
+
+def _room(like: Any, rows: int) -> Any:
+    """Room for so many rows of an array, or of the bytes that stand for one."""
+    if isinstance(like, Scaled):
+        return replace(like, raw=_room(like.raw, rows))
+    room = np.empty((rows, *like.shape[1:]), like.dtype)
+    return room.view(type(like)) if isinstance(like, np.ndarray) else room
+
+
+def _part(of: Any, start: int, stop: int) -> Any:
+    """Some rows of an array, or of the bytes that stand for one."""
+    return replace(of, raw=of.raw[start:stop]) if isinstance(of, Scaled) else of[start:stop]
 
 
 def pack(inputs: Sequence[Array]) -> Array:

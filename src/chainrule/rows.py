@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -51,6 +52,9 @@ class Rows(Protocol):
     def take(self, rows: Array) -> Samples:
         """The samples in these rows, in this order, in memory."""
 
+    def empty(self, rows: int) -> Samples:
+        """Room for so many samples, into which `read` writes; of pictures, for their bytes."""
+
     def read(self, start: int, stop: int, out: Samples | None = None) -> Samples:
         """The samples in the rows from `start` up to `stop`, in memory; written into the arrays of
         `out`, if there are some. Raises DataError, with the file and what to do, for what can't be
@@ -84,34 +88,26 @@ class Stored(Deferred):
         part: which array: "x", "y" or "weight"
         shape: (samples, ...)
         dtype: the type of its numbers
+        raw: that of the bytes that stand for them where they are read to be trained on; None for
+            the numbers themselves
     """
 
     rows: Rows
     part: Literal["x", "y", "weight"]
     shape: Shape
     dtype: np.dtype[Any]
+    raw: np.dtype[Any] | None = None
     on_disk = True
 
-    def __getitem__(self, rows: Any) -> Any:
-        if isinstance(rows, tuple):
-            first, *others = rows
-            found = self[first]
-            return (
-                found[tuple(others)]
-                if np.ndim(first) == 0 and not isinstance(first, slice)
-                else (found[(slice(None), *others)])
-            )
-        if isinstance(rows, slice):
-            start, stop, step = rows.indices(len(self))
-            if step == 1:
-                self._check(stop - start)
-                return getattr(self.rows.read(start, max(start, stop)), self.part)
-            rows = np.arange(start, stop, step)
-        if np.ndim(rows) == 0:
-            row = range(len(self))[int(rows)]
-            return getattr(self.rows.read(row, row + 1), self.part)[0]
-        rows = np.asarray(rows)
-        return self.take(np.flatnonzero(rows) if rows.dtype == bool else rows)
+    @property
+    def itemsize(self) -> int:
+        """That of what is read to be trained on, which may be bytes that stand for numbers."""
+        return (self.dtype if self.raw is None else self.raw).itemsize
+
+    def between(self, start: int, stop: int) -> Array:
+        """The samples in the rows from `start` up to `stop`."""
+        self._check(stop - start)
+        return np.asanyarray(getattr(self.rows.read(start, stop), self.part))
 
     def take(self, rows: Array, axis: int = 0) -> Array:
         """The samples in these rows."""
@@ -119,12 +115,11 @@ class Stored(Deferred):
         rows = np.asarray(rows, dtype=np.intp)
         self._check(len(rows))
         found = getattr(self.rows.take(np.where(rows < 0, rows + len(self), rows)), self.part)
-        assert found is not None
-        return found
+        return np.asanyarray(found)
 
     def _check(self, count: int) -> None:
         """Raise DataError if so many rows are more than may be read at once."""
-        needed = count * row_bytes(self.rows)
+        needed = count * max(row_bytes(self.rows), math.prod(self.shape[1:]) * self.dtype.itemsize)
         if needed > MOST_BYTES:
             what = f"this looks at {count:,} samples at once, {needed / 1e9:.2g} GB"
             raise DataError(f"{what}, but they are on a disk because they don't fit into memory; pass fewer of them")

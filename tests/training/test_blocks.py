@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import engines
-from chainrule.arrays import row_bytes
+from chainrule.arrays import Samples, Scaled, row_bytes
 from chainrule.data import from_arrays, load
+from chainrule.data.prepared import prepared
 from chainrule.descent import optimizer
 from chainrule.engine import native
 from chainrule.errors import DataError, NonFiniteError, SettingError
@@ -178,6 +179,29 @@ def test_at_most_two_blocks_are_in_memory(data, tmp_path, monkeypatch):
         gc.enable()
     assert len(most) == 3 * 10
     assert max(most) <= 1
+
+
+@pytest.mark.parametrize("kind", ["numbers", "prepared", "pictures"])
+def test_memory_is_used_again_unless_somebody_holds_a_part_of_it(data, kind):
+    x, y, weight = data.training
+    if kind == "pictures":
+        x = Scaled(prepared(np.zeros((300, 4, 4), np.uint8)), np.ones(1, np.float32), np.ones(1, np.float32))
+    samples = Samples(prepared(x), prepared(y), weight) if kind == "prepared" else Samples(x, y, weight)
+    rooms = blocks.Rooms(samples)
+
+    def bytes_of(part):
+        return np.asarray(part.raw if kind == "pictures" else part)
+
+    first = rooms.take(20, 30)
+    first_memory, held = bytes_of(first.x).ctypes.data, np.asarray(first.y)[3:5]
+    del first
+    second = rooms.take(30, 30)
+    assert bytes_of(second.x).ctypes.data != first_memory  # the targets of the first are held
+    second_memory = bytes_of(second.x).ctypes.data
+    del second, held
+    third = rooms.take(25, 30)
+    fourth = rooms.take(30, 30)
+    assert [bytes_of(one.x).ctypes.data for one in (third, fourth)] == [first_memory, second_memory]
 
 
 def test_blocks_follow_from_the_memory(data, tmp_path):

@@ -155,8 +155,8 @@ Memory = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
-        help="The most that a table in files, or the pictures of a folder, may take in memory, such as 2GB; more stay "
-        "on disk and are read while the network trains. By default half of what is free.",
+        help="The most that a table or arrays in files, or the pictures of a folder, may take in memory, such as 2GB; "
+        "more stay on disk and are read while the network trains. By default half of what is free.",
     ),
 ]
 Cache = Annotated[

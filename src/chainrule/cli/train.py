@@ -46,8 +46,8 @@ def train(
             metavar="DATA",
             show_default=False,
             help="A built-in data set ('chainrule data' lists them); a CSV, TSV, Parquet, Arrow, Excel or NPZ file, "
-            "several by a pattern ('sales-*.csv.gz'), or a folder of them; a folder of images with a subfolder for "
-            "each class; or a text (book.txt), of which a language model is trained.",
+            "several by a pattern ('sales-*.csv.gz'), or a folder of them; a folder with x.npy and y.npy, or of images "
+            "with a subfolder for each class; or a text (book.txt), of which a language model is trained.",
         ),
     ] = None,
     *,

@@ -273,8 +273,10 @@ def from_arrays(
     task: str | None = None,
     validation: tuple[Array, Array] | None = None,
     weight: Array | None = None,
+    memory: int | str | None = None,
 ) -> Dataset:
-    """A data set from arrays that need no preparation.
+    """A data set from arrays that need no preparation. Those that are mapped into memory and larger
+    than it stay in their files, and are read in blocks.
 
     Args:
         x: samples of shape (samples, ...)
@@ -287,6 +289,8 @@ def from_arrays(
         validation: x and y of the validation set
         weight: (samples,) sample weights; or (samples, positions), how much each position counts
             in its sample's loss, such as 0 where a shorter sequence is over
+        memory: the most that arrays of `np.load(path, mmap_mode="r")` may take in memory, in bytes
+            or as "2GB"; by default half of what is free
 
     Examples:
         >>> lengths, y = np.array([2, 3]), np.array([[1, 0, 0], [1, 1, 0]])
@@ -294,11 +298,16 @@ def from_arrays(
         >>> from_arrays(y, y, task="classification", weight=mask).target.described
         'y (classification at each of 3 positions, 2 classes)'
     """
+    held_out = Samples(*map(np.asarray, validation)) if validation else None
+    if isinstance(x, np.memmap):
+        from chainrule.data.streamed.array_loading import given
+
+        if (streamed := given(x, y, task, weight, memory, held_out)) is not None:
+            return streamed
     source = files.source_from_arrays(x, y, task=task)
     assert source.target is not None
     positions = positions_of(source.target, task, source.features)
     source = replace(source, weight=checked_weight(weight, positions))
-    held_out = Samples(*map(np.asarray, validation)) if validation else None
     if positions:
         target, y = _at_positions(source)
         training = Samples(source.features, y, source.weight)

@@ -22,6 +22,8 @@ from chainrule.data.formats import PICTURES, read_bytes
 from chainrule.data.patterns import holds_tables, names, read_table
 from chainrule.data.pictures import read_pictures, read_unlabelled
 from chainrule.data.source import LARGEST, Source, check_finite, fingerprint, from_table
+from chainrule.data.streamed.array_files import ArrayPaths, mapped_file, paths_of
+from chainrule.data.weights import checked_weight
 from chainrule.errors import DataError
 
 SPARSE = 100_000_000
@@ -51,6 +53,8 @@ def read(
     Raises:
         DataError: with file, row and column, for data that can't be used
     """
+    if (arrays := paths_of(path)) is not None:
+        return read_arrays(arrays, task)
     if path.is_dir() and not holds_tables(path):
         return read_pictures(path, image_size, memory)
     if path.suffix.lower() == ".npz":
@@ -66,6 +70,8 @@ def read_samples(path: Path, image_size: Shape | None = None, texts: Collection[
     Takes what `read` takes, and also a folder of images without subfolders, or a single image.
     The columns `texts` of a CSV file are left as text.
     """
+    if (arrays := paths_of(path)) is not None:
+        return replace(read_arrays(arrays), target=None, weight=None)
     if (path.is_dir() and not holds_tables(path)) or path.suffix.lower() in PICTURES:
         return read_unlabelled(path, image_size)
     if path.suffix.lower() == ".npz":
@@ -106,10 +112,26 @@ def read_npz(path: Path, task: str | None = None) -> Source:
     return replace(source, samples={"images": "pictures", "sequences": "sequences"}.get(samples, ""))
 
 
+def read_arrays(paths: ArrayPaths, task: str | None = None) -> Source:
+    """Raw samples from files of NPY, read into memory: the samples, their targets and, if there are
+    some, their weights.
+    """
+    every = (paths.x, paths.y, paths.weight, paths.lengths)
+    x, y, weight, lengths = (None if one is None else np.array(mapped_file(one)) for one in every)
+    if lengths is not None:
+        assert x is not None
+        source = source_from_sequences(x, lengths, y, paths.name, task)
+    else:
+        source = replace(source_from_arrays(x, y, paths.name, task), samples=paths.samples)
+    return source if weight is None else replace(source, weight=checked_weight(weight))
+
+
 def in_memory(path: Path) -> Any:
     """What a file holds, as arrays (x, y) or a data frame: for a network that was trained on these
     in Python, whose content is compared, not the file's.
     """
+    if (arrays := paths_of(path)) is not None:
+        return mapped_file(arrays.x), None if arrays.y is None else mapped_file(arrays.y)
     if path.suffix.lower() != ".npz":
         return read_table(path, hashes=False)[0]
     source = read_npz(path)
@@ -156,7 +178,7 @@ def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = 
         x = x[:, None]
     if x.ndim == 0 or x.dtype.kind not in "buif":
         raise DataError(f"{name}: x must be a numeric array with a row per sample, not {x.dtype} of shape {x.shape}")
-    _check_finite(name, "x", x)
+    check_numbers(name, "x", x)
     targets = None if y is None else checked_targets(name, y)
     return Source(name, x, targets, "y", task, fingerprint, is_sparse=of_sparse)
 
@@ -200,7 +222,7 @@ def checked_targets(name: str, y: Any) -> Array:
     if y.ndim not in (1, 2, 3) or 0 in y.shape[1:]:
         shapes = "(samples,), (samples, outputs) or (samples, positions, outputs)"
         raise DataError(f"{name}: y must have the shape {shapes}, not {y.shape}")
-    _check_finite(name, "y", y)
+    check_numbers(name, "y", y)
     return y
 
 
@@ -215,7 +237,10 @@ def _check_labels(name: str, y: Array) -> None:
             raise DataError(f"{name}, y, row {row}: {problem}; use text in all rows, or numbers")
 
 
-def _check_finite(name: str, which: str, array: Array) -> None:
+def check_numbers(name: str, which: str, array: Array, first: int = 0) -> None:
+    """Raise DataError for a number that is not finite or too large, of rows of an array from
+    `first` on.
+    """
     if array.dtype.kind != "f" or array.size == 0:
         return
     # NaN is neither; minimum and maximum take no memory, unlike a mask.
@@ -226,4 +251,4 @@ def _check_finite(name: str, which: str, array: Array) -> None:
     column = f", column {', '.join(map(str, index[1:]))}" if len(index) > 1 else ""
     finite = f"is too large: at most {LARGEST:.2g} is supported; use another unit"
     problem = finite if np.isfinite(array[index]) else "is not a finite number; correct the value or remove the row"
-    raise DataError(f"{name}, {which}, row {index[0]}{column}: {array[index]} {problem}")
+    raise DataError(f"{name}, {which}, row {first + index[0]}{column}: {array[index]} {problem}")

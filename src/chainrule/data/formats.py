@@ -33,7 +33,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", "
 COMPRESSED = (".gz", ".zst")
 """The extensions of compressed files; a file of text may have one after its own."""
 
-KNOWN = "use CSV, TSV, Parquet, Arrow, Excel, NPZ or a folder of images"
+KNOWN = "use CSV, TSV, Parquet, Arrow, Excel, NPZ, x.npy with y.npy, or a folder of images"
 
 PIECE = 1 << 22
 """Bytes that are decompressed at a time."""

@@ -25,6 +25,8 @@ from chainrule.data.series_loading import is_series, load_series
 from chainrule.data.settings import Settings
 from chainrule.data.source import Source, check_types
 from chainrule.data.splits import Split, divide
+from chainrule.data.streamed.array_files import paths_of
+from chainrule.data.streamed.array_loading import ArrayRequest, load_arrays, may_be_streamed, streamed_arrays
 from chainrule.data.streamed.cache import most as most_cached
 from chainrule.data.streamed.choosing import streamed
 from chainrule.data.streamed.loading import Request, load_streamed
@@ -100,10 +102,11 @@ def load(
             number, category, date, time or boolean
         order: the classes from the lowest to the highest, such as ["low", "medium", "high"], for
             an ordinal target; numbers are in order by themselves
-        memory: the most that a table in files, or the pictures of a folder, may take in memory, in
-            bytes or as "2GB"; by default half of what is free. More pictures stay on disk, and each
-            mini-batch is decoded while the one before it is trained on: the results are the same.
-            Tables are streamed: read block by block, and prepared once into the cache
+        memory: the most that a table or arrays in files (also memory maps), or the pictures of a
+            folder, may take in memory, in bytes or as "2GB"; by default half of what is free. More
+            pictures stay on disk, and each mini-batch is decoded while the one before it is trained
+            on: the results are the same. Tables are streamed: read block by block, and prepared
+            once into the cache; arrays are read block by block from their files
         cache: the most that the cache may take on disk, in bytes or as "20GB"; by default what is
             free
         samples: what the samples of an array are, "sequences" of shape (time, features), or
@@ -146,6 +149,7 @@ def load(
     data = _as_text(what, tokens, length, validation, test, preparation, of_table, settings_of_text)
     if data is not None:
         return data
+    validation, test = (_in_folder(what, name, part) for name, part in (("validation", validation), ("test", test)))
     target, drop, read = named(what, target, drop, read)
     weight = one_name(what, weight)
     weighing = weight if isinstance(weight, str) else None
@@ -165,6 +169,15 @@ def load(
               "split": split, "shuffle": None if shuffle else False, "weight": weighing,
               "order": order and list(order)}  # fmt: skip
     chosen |= {name: value for name, value in others.items() if value not in (None, {})}
+    if (in_files := streamed_arrays(what, memory)) is not None:
+        of_others = ("target", "drop", "image_size", "read", "text", "tokens", "length")
+        problem = "arrays are streamed, without columns to choose from"
+        left_out = [name for name in of_others if chosen.get(name)] + ["weight"] * (weighing is not None)
+        require(not left_out, f"{problem}; leave {' and '.join(map(setting, left_out))} out")
+        of_arrays = ArrayRequest(task, order, validation, test, by, seed, scale_target, likely_task, samples, weight)
+        data = load_arrays(what, *in_files, of_arrays, preparation)
+        again = _to_load_again(what, validation, test, chosen | {"memory": in_files[0]}) if weight is None else None
+        return replace(data, settings=again)
     if (on_disk := streamed(what, memory, as_text(read))) is not None:
         files, most, why = on_disk
         given = [name for name in ("image_size", "samples") if chosen.get(name) is not None]
@@ -189,7 +202,8 @@ def load(
         if source.target is None:
             raise DataError(f"{source.name}: there are no targets; pass an array 'y', or name the column to predict")
         # Runs of earlier versions may have recorded a size that was not used.
-        _check_choices(source, target, drop, read, image_size if preparation is None else None, memory)
+        limit = None if may_be_streamed(what) else memory
+        _check_choices(source, target, drop, read, image_size if preparation is None else None, limit)
         source, guess = _told(source, samples, what)
         source = _of_one_column(source)
         if source.is_table:
@@ -308,6 +322,16 @@ def _of_series(
     return replace(data, settings=_to_load_again(what, chosen["validation"], chosen["test"], kept))
 
 
+def _in_folder(what: Any, name: str, part: Any) -> Any:
+    """The arrays of this set in a folder that has a file for each set, instead of a share of the
+    others; else the part as it is.
+    """
+    if not (is_share(part) and part and isinstance(what, str | Path)) or str(what) in BUILTIN:
+        return part
+    own = paths_of(what, name) if Path(what).is_dir() else None
+    return part if own is None else str(own.x)
+
+
 def _told(source: Source, samples: str | None, what: Any) -> tuple[Source, list[str]]:
     """The source with what its samples are, and a line where that was guessed."""
     is_array = isinstance(source.features, np.ndarray) and source.names is None
@@ -399,7 +423,7 @@ def _check_choices(
     is_folder = not source.is_table and source.features.ndim > 2 and source.names is not None
     problem = "it is no folder of pictures, which alone are resized"
     require(size is None or is_folder, f"{source.name}: {problem}; leave {setting('image_size')} out")
-    problem = "it is no folder of pictures, and no table in files, which alone can stay on disk"
+    problem = "it is no folder of pictures, and no table or array in files, which alone can stay on disk"
     require(memory is None or is_folder or are_files, f"{source.name}: {problem}; leave {setting('memory')} out")
 
 

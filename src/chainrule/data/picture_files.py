@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from chainrule.arrays import Array, Shape
+from chainrule.arrays import Array, Deferred, Shape
 from chainrule.data.barrier import check_budget, first_line
 from chainrule.errors import DataError, setting
 from chainrule.threads import in_threads
@@ -66,8 +66,8 @@ class Header:
 
 
 @dataclass(frozen=True, eq=False)
-class PictureFiles:
-    """Pictures in files, which stand for an array: an index, as `take`, decodes them.
+class PictureFiles(Deferred):
+    """Pictures in files, which stand for an array: what an index asks for is decoded.
 
     Attributes:
         folder: where they are
@@ -87,35 +87,21 @@ class PictureFiles:
     resized: Shape | None = None
     marked: type[Array] = field(default=np.ndarray, repr=False)
 
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """The number of pixels' numbers."""
-        return math.prod(self.shape)
-
-    def __len__(self) -> int:
-        return len(self.names)
+    on_disk = True
 
     def only(self, rows: Array) -> PictureFiles:
         """The pictures in these rows, not yet decoded."""
         names = self.names[rows]
         return replace(self, names=names, stamps=self.stamps[rows], shape=(len(names), *self.shape[1:]))
 
-    def __getitem__(self, rows: Any) -> Array:
-        names, stamps = self.names[rows], self.stamps[rows]
-        return self._decoded(names, stamps) if isinstance(names, np.ndarray) else self._decoded([names], [stamps])[0]
+    def between(self, start: int, stop: int) -> Array:
+        """The pictures in the rows from `start` up to `stop`."""
+        return self._decoded(self.names[start:stop], self.stamps[start:stop])
 
     def take(self, rows: Array, axis: int = 0) -> Array:
         """The pictures in these rows."""
         assert axis == 0
-        return self[np.asarray(rows)]
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
-        return self[:] if dtype is None else self[:].astype(dtype)
+        return self._decoded(self.names[rows], self.stamps[rows])
 
     def parts(self) -> Iterator[Array]:
         """All pictures, decoded some at a time."""

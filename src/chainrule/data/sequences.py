@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array, Shape
+from chainrule.arrays import Array, Deferred, Shape
 from chainrule.data.targets import is_one_hot
 from chainrule.errors import DataError, setting, unknown
 
@@ -21,7 +21,7 @@ SIDE = 6
 """The fewest rows and columns of a picture that is not of bytes."""
 
 
-def told(name: str, x: Array, wanted: str | None) -> tuple[str, str]:
+def told(name: str, x: Array | Deferred, wanted: str | None) -> tuple[str, str]:
     """What samples with two axes are, "sequences" or "pictures", and how that was told, in a line;
     empty for other samples, and without a line where nothing was guessed.
 

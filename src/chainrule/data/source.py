@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.arrays import Array, Shape
+from chainrule.arrays import Array, Deferred, Shape
 from chainrule.data.columns import KINDS, check_cells, check_usable, converted, kind_of, reread, shortened
 from chainrule.data.picture_files import PictureFiles
 from chainrule.data.series import Series
@@ -119,7 +119,7 @@ class Source:
     @property
     def is_table(self) -> bool:
         """Whether the features are a table with columns of any type, not an array of numbers."""
-        return not isinstance(self.features, np.ndarray | PictureFiles)
+        return not isinstance(self.features, np.ndarray | Deferred)
 
     def take(self, rows: Array) -> Source:
         """The source restricted to these rows."""

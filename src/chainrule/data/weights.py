@@ -68,3 +68,16 @@ def checked_weight(weight: Any, positions: Shape = ()) -> Array | None:
         rule = f"multiply them such that all are 0 or from {smallest:.2g} to {largest:.2g}"
         raise DataError(f"the sample weights have one that float32 can't hold, {beyond[0]:.3g}; {rule}")
     return weight
+
+
+def check_weights(weight: Array, where: str, first: int) -> bool:
+    """Whether a weight is above 0 among some weights, from row `first` on; raises DataError, with
+    the row, for one that is not finite, less than 0, or can't be one of float32.
+    """
+    smallest, largest = FLOAT32
+    fits = np.isfinite(weight) & ((weight == 0) | ((weight >= smallest) & (weight <= largest)))
+    if not fits.all():
+        row = int(np.argmin(fits))
+        rule = f"it must be 0, or from {smallest:.2g} to {largest:.2g}"
+        raise DataError(f"{where}, row {first + row}: {weight[row]} is no weight; {rule}")
+    return bool(weight.any())

@@ -12,6 +12,7 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.data import Dataset, Source
 from chainrule.data.source import fingerprint
+from chainrule.data.streamed.array_files import RowArray
 from chainrule.data.streamed.table_files import TableFiles
 from chainrule.rows import Stored
 
@@ -52,6 +53,11 @@ def contents(source: Source) -> dict[str, Any]:
         types = {column: (str(files.schema[column]), "") for column in files.columns}
         stamps = {name: list(stamp) for name, stamp in files.named_stamps.items()}
         return {"rows": len(files), "columns": types, "target": ("", ""), "weight": ("", ""), "stamps": stamps}
+    if isinstance(source.features, RowArray):
+        arrays = (one for one in (source.features, source.target) if isinstance(one, RowArray))
+        stamps = {name: list(stamp) for one in arrays for name, stamp in one.stamps.items()}
+        types = {"": (f"{source.features.shape[1:]} numbers of {source.features.dtype}", "")}
+        return {"rows": len(source), "columns": types, "target": ("", ""), "weight": ("", ""), "stamps": stamps}
     if source.is_table:
         columns = {column.name: (str(column.dtype), _hash(column)) for column in source.features.iter_columns()}
     else:  # the fingerprint is the hash

@@ -15,6 +15,7 @@ from chainrule.data import BUILTIN, Data, Dataset, from_arrays, load, patterns
 from chainrule.data.columns import EARLIER
 from chainrule.data.files import in_memory
 from chainrule.data.pictures import fingerprint_of_pixels
+from chainrule.data.streamed.array_files import paths_of
 from chainrule.engine import Position, StepRecord
 from chainrule.errors import ChainruleError, DataError, RunError, at_least, is_number, setting
 from chainrule.processes import is_first
@@ -153,10 +154,10 @@ class Run(Shown):
     def _loaded(self, what: Data) -> Dataset:
         """This data, read, split and prepared as what the run was trained on."""
         settings, task, preparation = self.data["settings"], self.data["target"]["task"], self.trained.preparation
-        if isinstance(what, str | Path) and "what" not in (settings or {}) and Path(what).is_file():
+        if isinstance(what, str | Path) and "what" not in (settings or {}) and Path(what).exists():
             what = in_memory(Path(what))
         if preparation is None and isinstance(what, tuple | list) and len(what) == 2:
-            return from_arrays(*map(np.asarray, what), task=task)
+            return from_arrays(*(one if isinstance(one, np.memmap) else np.asarray(one) for one in what), task=task)
         if settings is None or preparation is None:
             unknown = f"{self.folder}: how its data was split, weighted or validated is not recorded"
             raise DataError(f"{unknown}; pass a Dataset, as chainrule.load or chainrule.from_arrays returns")
@@ -182,6 +183,7 @@ class Run(Shown):
                 and isinstance(what, str | Path)
                 and Path(what).is_dir()
                 and not patterns.holds_tables(Path(what))
+                and paths_of(what) is None
             ):
                 found = fingerprint_of_pixels(Path(what), arguments["image_size"])
                 same |= {attribute: recorded} if found == recorded else {}

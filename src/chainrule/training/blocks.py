@@ -9,6 +9,7 @@ whole set is shuffled as a set in memory is, to the same bits.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from chainrule.arrays import Array, Samples, as_read, row_bytes
+from chainrule.arrays import Array, Samples, Scaled, as_read, row_bytes
 from chainrule.data.memory import most_memory
 from chainrule.engine import Batches, Engine
 from chainrule.errors import require, setting
@@ -112,6 +113,11 @@ class Order:
         return 1 if self.blocks is None else max(1, -(-self.samples // self.blocks.rows))
 
     @property
+    def most(self) -> int:
+        """The most rows of a block."""
+        return min(-(-self.length // self.count) * self.size, self.samples)
+
+    @property
     def length(self) -> int:
         """The mini-batches of an epoch."""
         return -(-self.samples // self.size)
@@ -204,18 +210,42 @@ def whole_epoch(order: Order, epoch: int, samples: Rows) -> Batches:
     return Batches(as_read(samples.x), np.asarray(samples.y), samples.weight, rows, order.size)
 
 
-def read_block(order: Order, epoch: int, k: int, samples: Rows) -> Batches:
+class Rooms:
+    """Memory for blocks, which is used again for the next ones: new memory, whose pages the system
+    clears one by one, costs nearly as much as reading. A block that anybody still holds, or a part
+    of it, is not written over, as the references to its arrays tell.
+    """
+
+    def __init__(self, samples: Rows) -> None:
+        self._samples, self._rooms = samples, list[tuple[Samples, list[int]]]()
+
+    def take(self, rows: int, most: int) -> Samples:
+        """Room for so many samples, of which a block has at most `most`."""
+        for room, references in self._rooms:
+            if _references(room) == references:
+                return room.part(0, rows)
+        room = self._samples.empty(most)
+        self._rooms = [*self._rooms[-1:], (room, _references(room))]  # of two blocks, one is trained on
+        return room.part(0, rows)
+
+
+def _references(room: Samples) -> list[int]:
+    """How many references there are to the memory of each array: more if there is a view of it, of
+    which one of these two is the base.
+    """
+    arrays = [part.raw if isinstance(part, Scaled) else part for part in room if part is not None]
+    return [sys.getrefcount(one) for array in arrays for one in (array, array.base) if one is not None]
+
+
+def read_block(order: Order, epoch: int, k: int, samples: Rows, rooms: Rooms | None = None) -> Batches:
     """The mini-batches of a block of an epoch, of samples on a disk."""
     numbers, places = order.block(epoch, k)
-    parts = samples.x, samples.y, samples.weight
-    x, y, weight = (None if one is None else np.empty((len(numbers), *one.shape[1:]), one.dtype) for one in parts)
-    assert x is not None
-    assert y is not None
-    block, end = Samples(x, y, weight), 0
+    block, end = samples.empty(len(numbers)) if rooms is None else rooms.take(len(numbers), order.most), 0
     for start, stop in order.parts(epoch, k):
         begin, end = end, end + stop - start
-        samples.read(start, stop, block.read(begin, end))
-    return Batches(x, y, weight, places, order.size, numbers)
+        samples.read(start, stop, block.part(begin, end))
+    x, y, weight = block
+    return Batches(as_read(x), np.asarray(y), weight, places, order.size, numbers)
 
 
 def some_batches(order: Order, epoch: int, first: int, last: int, samples: Rows) -> Batches:
@@ -245,7 +275,7 @@ class Shuffled:
     def __init__(self, plan: Plan, samples: Rows, engine: Engine) -> None:
         self._order, self._samples, self._engine = plan.order(len(samples.x)), samples, engine
         self._epochs, self._coming = plan.epochs, dict[tuple[int, int], Coming[tuple[int, int], Batches]]()
-        self._blocks = self._order.count if samples.on_disk else 1
+        self._blocks, self._rooms = self._order.count if samples.on_disk else 1, Rooms(samples)
 
     def epoch(self, epoch: int, first: int) -> Iterator[Batches]:
         """The mini-batches of an epoch from this one on, a block at a time. Whoever lets go of a
@@ -271,4 +301,4 @@ class Shuffled:
             return whole_epoch(self._order, epoch, self._samples)
         if k == 0:
             self._samples.verify()
-        return read_block(self._order, epoch, k, self._samples)
+        return read_block(self._order, epoch, k, self._samples, self._rooms)

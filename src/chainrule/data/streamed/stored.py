@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from threading import Lock, local
+from threading import local
 from typing import Any
 
 import numpy as np
 
 from chainrule.arrays import CHUNK_BYTES, Array, Samples, Shape, row_bytes
+from chainrule.data.streamed.array_files import OpenFile
 from chainrule.data.streamed.cache import Held
 from chainrule.data.streamed.records import Layout
 from chainrule.data.streamed.table_files import TableFiles
@@ -77,6 +77,10 @@ class StoredSamples:
         """(samples,) the weights; None if all are equal."""
         return Stored(self, "weight", (self.rows,), np.dtype(np.float64)) if self.layout.weighted else None
 
+    def empty(self, rows: int) -> Samples:
+        """Room for so many samples."""
+        return self.layout.empty(rows)
+
     def read(self, start: int, stop: int, out: Samples | None = None) -> Samples:
         """Consecutive samples, written into `out`, if it is given; raises DataError if they can't
         be read.
@@ -132,44 +136,19 @@ class StoredSamples:
 
     def _into(self, records: Array, row: int) -> None:
         """Read records from this row on."""
-        view = memoryview(records.view(np.uint8).reshape(-1))  # type: ignore[arg-type]
-        at, done = self.offset + row * records.itemsize, 0
-        while done < len(view):
-            try:
-                count = self._file.read_into(view[done:], at + done)
-            except OSError as error:
-                raise DataError(f"{self.path}: the cache can't be read ({error.strerror}); {AGAIN}") from None
-            if not count:
-                raise DataError(f"{self.path}: the cache ends too soon; {AGAIN}")
-            done += count
+        try:
+            is_whole = self._file.fill(records, self.offset + row * records.itemsize)
+        except OSError as error:
+            raise DataError(f"{self.path}: the cache can't be read ({error.strerror}); {AGAIN}") from None
+        if not is_whole:
+            raise DataError(f"{self.path}: the cache ends too soon; {AGAIN}")
 
     @cached_property
-    def _file(self) -> _File:
+    def _file(self) -> OpenFile:
         try:
-            return _File(self.path)
+            return OpenFile(self.path)
         except OSError as error:
             raise DataError(f"{self.path}: the cache can't be read ({error.strerror}); {AGAIN}") from None
 
 
 AGAIN = "start again, and what is missing is prepared again"
-
-
-class _File:
-    """A file that is read at offsets, from any thread; closed when nobody uses it any more."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        self._lock = Lock()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_file"):
-            os.close(self._file)
-
-    def read_into(self, view: memoryview, offset: int) -> int:
-        if hasattr(os, "preadv"):
-            return os.preadv(self._file, [view], offset)
-        with self._lock:  # where there is no reading at an offset
-            os.lseek(self._file, offset, os.SEEK_SET)
-            found = os.read(self._file, len(view))
-            view[: len(found)] = found
-            return len(found)

@@ -7,23 +7,28 @@ from typing import Any
 
 from chainrule.data.preparation import Preparation
 from chainrule.data.source import Source
+from chainrule.data.streamed.array_loading import blocks_of as blocks_of_arrays
+from chainrule.data.streamed.array_loading import stored_arrays
 from chainrule.data.streamed.choosing import streamed
 from chainrule.data.streamed.divisions import Division
 from chainrule.data.streamed.loading import watch_of
 from chainrule.data.streamed.preparing import stored
 from chainrule.data.streamed.reading import Reading
-from chainrule.data.streamed.stored import StoredSamples
+from chainrule.rows import Rows
 
 
 def blocks_of(what: Any, preparation: Preparation | None) -> Iterator[Source] | None:
-    """The samples to predict, block by block; None for what fits into memory, or is no table.
+    """The samples to predict, block by block; None for what fits into memory, or is neither a
+    table nor an array in files.
 
     Args:
         what: the samples, in any form
         preparation: that of the network
     """
-    if preparation is None or preparation.kind != "table":
+    if preparation is None:
         return None
+    if preparation.kind != "table":
+        return blocks_of_arrays(what)
     found = streamed(what, None, preparation.texts)
     if found is None:
         return None
@@ -32,15 +37,18 @@ def blocks_of(what: Any, preparation: Preparation | None) -> Iterator[Source] | 
     return (Source(place, frame, None) for _, place, frame in files.blocks(columns))
 
 
-def stored_of(what: Any, preparation: Preparation, weight: str | None) -> StoredSamples | None:
-    """Samples with targets, prepared in the cache; None for what fits into memory, or is no table.
+def stored_of(what: Any, preparation: Preparation, weight: str | None) -> Rows | None:
+    """Samples with targets, on a disk; None for what fits into memory, or is neither a table nor an
+    array in files.
 
     Args:
         what: the samples, in any form
         preparation: that of the network
         weight: the column of their weights; by default that of the training, if they have it
     """
-    if preparation.kind != "table" or (found := streamed(what, None, preparation.reading)) is None:
+    if preparation.kind != "table":
+        return stored_arrays(what, preparation, weight)
+    if (found := streamed(what, None, preparation.reading)) is None:
         return None
     files, memory, _ = found
     target = preparation.target

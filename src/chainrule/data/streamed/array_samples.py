@@ -1,0 +1,173 @@
+"""Samples in files of NPY, which are prepared where they are read: pictures of bytes stay bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from chainrule.arrays import CHUNK_BYTES, Array, Samples, Scaled, Shape, row_bytes
+from chainrule.data.dataset import prepare
+from chainrule.data.places import Place
+from chainrule.data.preparation import Preparation
+from chainrule.data.source import Source
+from chainrule.data.streamed.array_files import ArrayFiles
+from chainrule.data.streamed.divisions import Division
+from chainrule.errors import DataError
+from chainrule.rows import Stored
+
+BYTES = 1 << 20
+"""The bytes of a file that are read and prepared at a time, so that they stay in the processor's
+cache.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySamples:
+    """One of the sets of samples in files.
+
+    Attributes:
+        files: the arrays
+        preparation: what prepares them; None for numbers that are used as they are
+        division: which set each row is in
+        set: this set: 0 for training, 1 for validation, 2 for the test
+    """
+
+    files: ArrayFiles
+    preparation: Preparation | None
+    division: Division
+    set: int
+
+    on_disk = True
+
+    def __len__(self) -> int:
+        return self.division.sizes[self.set]
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what the samples, and their weights, are read from."""
+        return self.files.fingerprint
+
+    @property
+    def shape(self) -> Shape:
+        """(samples, *input_shape)."""
+        return self.x.shape
+
+    @cached_property
+    def x(self) -> Stored:
+        """(samples, *input_shape) the inputs."""
+        return self._stored("x")
+
+    @cached_property
+    def y(self) -> Stored:
+        """(samples, ...) the targets."""
+        return self._stored("y")
+
+    @cached_property
+    def weight(self) -> Stored | None:
+        """(samples,) the weights; None if all are equal."""
+        return None if self.files.weight is None else self._stored("weight")
+
+    def _stored(self, part: str) -> Stored:
+        array = getattr(self._first, part)
+        raw = array.raw.dtype if isinstance(array, Scaled) else None
+        return Stored(self, part, (len(self), *array.shape[1:]), array.dtype, raw)  # type: ignore[arg-type]
+
+    @cached_property
+    def _first(self) -> Samples:
+        """The first sample of all, of which the others have the shape and the types."""
+        return self._samples(0, *self._raw(0, 1))
+
+    def empty(self, rows: int) -> Samples:
+        """Room for so many samples."""
+        return self._first.empty(rows)
+
+    def read(self, start: int, stop: int, out: Samples | None = None) -> Samples:
+        """Consecutive samples, written into `out`, if it is given; raises DataError if they can't
+        be read or prepared.
+        """
+        start, stop, _ = slice(start, stop).indices(len(self))
+        out = self.empty(max(stop - start, 0)) if out is None else out
+        if start >= stop:
+            return out
+        first, last = self._rows[np.array([start, stop - 1])].tolist()
+        done = 0
+        for row in range(first, last + 1, self._step):
+            end = min(row + self._step, last + 1)
+            own = self.division.sets(row, end) == self.set
+            if not own.any():
+                continue
+            found = self._read(row, end, own)
+            for to, part in zip(out.part(done, done + len(found.x)), found, strict=True):
+                _copy(part, to)
+            done += len(found.x)
+        return out
+
+    def _read(self, start: int, stop: int, own: Array) -> Samples:
+        """Those of these rows of the files that are of this set."""
+        x, y, weight = self._raw(start, stop)
+        if own.all():
+            return self._samples(start, x, y, weight)
+        try:
+            return self._samples(start, x[own], y[own], None if weight is None else weight[own])
+        except DataError:
+            self._samples(start, x, y, weight)  # whose message counts the rows as the file does
+            raise
+
+    def take(self, rows: Array) -> Samples:
+        """The samples in these rows, in this order."""
+        rows = self._rows[np.asarray(rows)]
+        if not len(rows):
+            return self.empty(0)
+        x, y, weight = (None if one is None else one.take(rows) for one in self.files.arrays)
+        assert x is not None
+        assert y is not None
+        return self._samples(0, x, y, weight)
+
+    @cached_property
+    def _step(self) -> int:
+        """How many rows of the files are read at a time."""
+        each = sum(one.nbytes // len(one) for one in self._raw(0, 1) if one is not None)
+        return max(1, BYTES // max(1, each))
+
+    @cached_property
+    def _rows(self) -> Array:
+        """The number in the files of each sample."""
+        return self.division.row_numbers(self.set)  # type: ignore[return-value]
+
+    def chunks(self) -> Iterator[Samples]:
+        """All samples, some consecutive rows at a time."""
+        step = max(1, CHUNK_BYTES // row_bytes(self))
+        return (self.read(k, k + step) for k in range(0, len(self), step))
+
+    def thinned(self, most: int) -> Samples:
+        """At most `most` of the samples, evenly spaced, in memory."""
+        return self.take(np.unique(np.linspace(0, len(self) - 1, min(len(self), most)).astype(np.intp)))
+
+    def verify(self) -> None:
+        """Raise DataError if a file has changed, or is gone."""
+        self.files.verify()
+
+    def _raw(self, start: int, stop: int) -> tuple[Array, Array, Array | None]:
+        """Some rows as they are in the files."""
+        x, y, weight = self.files.arrays
+        return x.read(start, stop), y.read(start, stop), None if weight is None else weight.read(start, stop)
+
+    def _samples(self, first: int, x: Array, y: Array, weight: Array | None) -> Samples:
+        """Rows of the files, from this one on, as the network and the loss take them."""
+        weight = None if weight is None else weight.astype(np.float64)
+        if self.preparation is None:
+            return Samples(x, y, weight)
+        source = Source(Place(self.files.name, first), x, y, weight=weight, samples=self.files.samples)
+        return prepare(self.preparation, source)
+
+
+def _copy(part: Any, to: Any) -> None:
+    """Write an array, or the bytes that stand for one, into the room for it."""
+    if isinstance(part, Scaled):
+        to.raw[:] = part.raw
+    elif part is not None:
+        to[:] = part
