@@ -309,7 +309,11 @@ def test_what_fits_into_memory_is_read_into_it(folder):
 
 
 @pytest.mark.parametrize(("settings", "problem"), [
-    ({"split": "time:built"}, "rows that are streamed are divided by chance or in order; leave split out"),
+    ({"split": "time:owner"}, "column 'owner': its values are no dates, times or numbers, by which rows could be"),
+    ({"split": "time:sold"}, r"part-0.parquet, row \d+, column 'sold': the time is missing, by which rows are split"),
+    ({"split": "group:citi"}, "unknown column 'citi'; did you mean 'city'"),
+    ({"split": "group:id"}, "all rows have the same group, but each of the 3 sets needs one"),
+    ({"split": "time:y"}, "'y' is the target, by which rows can't be split"),
     ({"image_size": (8, 8)}, "it is a table that is streamed, with a row for each sample; leave image_size out"),
     ({"target": "owner"}, "too many to learn"),
     ({"target": "id"}, "every row has the class 3; at least two classes are needed"),

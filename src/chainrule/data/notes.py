@@ -89,20 +89,35 @@ def of_split(by: Split, values: pl.Series | None, rows: Parts, wanted: Sequence[
     """
     if values is None:
         return []
-    held_out = [(name, part) for name, part in zip(NAMES, rows, strict=True) if len(part)]
+    by_time = by.by == "time"
+    found = [(values[part].min() if by_time else values[part].n_unique()) if len(part) else None for part in rows]
+    return of_sets(by, found, [len(part) for part in rows], _largest(values), wanted)
+
+
+def of_sets(
+    by: Split, found: Sequence[Any], sizes: Sequence[int], largest: int, wanted: Sequence[float | None]
+) -> list[str]:
+    """The same, of what is known of the training, validation and test set.
+
+    Args:
+        by: how the rows were divided
+        found: the first time of each set, or how many groups it has
+        sizes: how many rows it has
+        largest: how many rows the most frequent time or group has
+        wanted: the shares of validation and test that were asked for
+    """
+    held_out = [(name, one) for name, one, size in zip(NAMES, found, sizes, strict=True) if size]
     if by.by == "time":
-        what = [f"the {name} set begins at {_written(values[part].min())}" for name, part in held_out[1:]]
+        what = [f"the {name} set begins at {_written(first)}" for name, first in held_out[1:]]
         lines = [f"by {by.column!r}, {', '.join(what)}"] if what else []
     else:
-        what = [f"{values[part].n_unique():,} for {name}" for name, part in held_out]
+        what = [f"{groups:,} for {name}" for name, groups in held_out]
         lines = [f"groups of {by.column!r}: {', '.join(what)}"]
-    total = sum(map(len, rows))
-    whole = f"each {by.by} stays whole, and the largest has {_percent(_largest(values) / total)} of the rows"
-    for name, part, share in zip(NAMES[1:], rows[1:], wanted, strict=True):
-        if share and abs(len(part) / total - share) > APART:
-            lines.append(
-                f"the {name} set has {_percent(len(part) / total)} of the rows, not {_percent(share)}: {whole}"
-            )
+    total = sum(sizes)
+    whole = f"each {by.by} stays whole, and the largest has {_percent(largest / total)} of the rows"
+    for name, size, share in zip(NAMES[1:], sizes[1:], wanted, strict=True):
+        if share and abs(size / total - share) > APART:
+            lines.append(f"the {name} set has {_percent(size / total)} of the rows, not {_percent(share)}: {whole}")
     return lines
 
 

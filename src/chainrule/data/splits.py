@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,18 @@ class Split:
             return None
         if not source.is_table:
             raise DataError(f"{source.name}: it is not a table with columns to split by; leave {setting('split')} out")
+        values = self.cells(source)
+        if self.by == "time" and kind_of(values) == "text":
+            written = date_format(values)
+            self.check_usable(source.name, written is not None)
+            return as_dates(values, written or "")
+        return values
+
+    def cells(self, source: Source) -> pl.Series:
+        """The column as it is, with texts that are no dates yet, of a table or a part of its rows.
+
+        Raises DataError for an unknown column, and for cells that are missing or no time.
+        """
         if self.column in (source.target_name, *source.target_columns):
             problem = f"is the target, by which rows can't be split; name another column ({setting('split')})"
             raise DataError(f"{source.name}: {self.column!r} {problem}")
@@ -82,17 +95,15 @@ class Split:
             values = cleaned(values)
         missing = values.is_null() | (values.is_nan() if values.dtype.is_float() else False)
         check_cells(source.name, values, missing, f"the {self.by} is missing, by which rows are split; fill it in")
-        if self.by == "group":
-            usable = kind_of(values) is not None
-        elif kind_of(values) == "text":
-            written = date_format(values)
-            values, usable = as_dates(values, written or ""), written is not None
-        else:
-            usable = kind_of(values) in ("number", "date", "time", "clock", "duration")
-        if not usable:
-            problem = "its values are no dates, times or numbers" if self.by == "time" else "its values are of no use"
-            raise DataError(f"{source.name}, column {self.column!r}: {problem}, by which rows could be split")
+        of_time = ("number", "date", "time", "clock", "duration", "text")
+        self.check_usable(source.name, kind_of(values) in of_time if self.by == "time" else kind_of(values) is not None)
         return values
+
+    def check_usable(self, name: str, usable: bool) -> None:
+        """Raise DataError if the values of the column can't be used."""
+        problem = "its values are no dates, times or numbers" if self.by == "time" else "its values are of no use"
+        if not usable:
+            raise DataError(f"{name}, column {self.column!r}: {problem}, by which rows could be split")
 
     def without(self, source: Source, drop: list[str]) -> Source:
         """The source without the column, if it is to be dropped, or marks groups: those of new rows
@@ -136,10 +147,10 @@ def divide(
     """
     validation, test = checked_share("validation", validation), checked_share("test", test)
     samples = len(source)
-    counts = [max(round(share * samples), 1) if share else 0 for share in (validation, test)]
+    counts = wanted_rows(samples, validation, test)
     values = by.values(source) if values is None else values
     if samples - sum(counts) < 2:
-        raise _too_few(source, samples)
+        raise too_few(source.name, samples)
     random = generator(seed, "split")
     if by.by == "group":
         assert values is not None
@@ -155,9 +166,15 @@ def divide(
     return _in_order(source, values, counts)
 
 
-def _too_few(source: Source, samples: int) -> DataError:
+def wanted_rows(samples: int, validation: float, test: float) -> list[int]:
+    """How many rows are wanted for validation and for the test."""
+    return [max(round(share * samples), 1) if share else 0 for share in (validation, test)]
+
+
+def too_few(name: str, samples: int) -> DataError:
+    """The error that too few rows are left to train on."""
     hint = f"add rows, or hold out fewer ({setting('validation')}, {setting('test')})"
-    return DataError(f"{source.name}: {samples} rows leave fewer than 2 to train on; {hint}")
+    return DataError(f"{name}: {samples} rows leave fewer than 2 to train on; {hint}")
 
 
 def _interleaved(classes: Array, order: Array, random: np.random.Generator) -> Array:
@@ -171,31 +188,53 @@ def _interleaved(classes: Array, order: Array, random: np.random.Generator) -> A
 
 
 def _in_order(source: Source, times: pl.Series | None, counts: list[int]) -> Parts:
-    """The latest times for the test, those before for validation: as many as give about the wanted
-    number of rows, so that no time is in two sets. Without times, every row is one of its own.
+    """The latest times for the test, those before for validation. Without times, every row is one
+    of its own.
     """
     ranks = np.arange(len(source)) if times is None else times.rank("dense").to_numpy().astype(np.int64) - 1
     sizes = np.bincount(ranks)
-    _check_enough(source, "time", times, len(sizes), counts)
-    ends, left = [], len(sizes)
+    if times is not None:
+        check_enough(source.name, Split("time", times.name), len(sizes), counts)
+    test, validation = begins(sizes, counts)
+    return _divided(source, (ranks >= validation).astype(np.int64) + (ranks >= test))
+
+
+def begins(sizes: Array, counts: Sequence[int]) -> list[int]:
+    """The first time of the test set, and of the validation set: those for which the sets have
+    about the wanted numbers of rows, so that no time is in two sets.
+
+    Args:
+        sizes: (times,) how many rows have each time, from the earliest
+        counts: how many rows are wanted for validation and for the test
+    """
+    found, left = [], len(sizes)
     for count, earlier in ((counts[1], 1 + bool(counts[0])), (counts[0], 1)):
         totals = np.cumsum(sizes[earlier:left][::-1])
         left -= 1 + int(np.argmin(np.abs(totals - count))) if count else 0
-        ends.append(left)
-    return _divided(source, (ranks >= ends[1]).astype(np.int64) + (ranks >= ends[0]))
+        found.append(left)
+    return found
 
 
 def _by_group(source: Source, groups: pl.Series, counts: list[int], random: np.random.Generator) -> Parts:
-    """Whole groups in random order, for the test and for validation as many as fit into their
-    shares, at least one; the others are for training.
-    """
     import polars as pl
 
     texts = groups.cast(pl.String)
     names = texts.unique(maintain_order=True)
     labels = texts.replace_strict(names, range(len(names)), return_dtype=pl.Int64).to_numpy()
     sizes = np.bincount(labels)
-    _check_enough(source, "group", groups, len(sizes), counts)
+    check_enough(source.name, Split("group", groups.name), len(sizes), counts)
+    return _divided(source, sets_of_groups(sizes, counts, random)[labels])
+
+
+def sets_of_groups(sizes: Array, counts: Sequence[int], random: np.random.Generator) -> Array:
+    """(groups,) the set of each: whole groups in random order, for the test and for validation as
+    many as fit into their shares, at least one; the others are for training.
+
+    Args:
+        sizes: (groups,) how many rows each has, in the order in which they first occur
+        counts: how many rows are wanted for validation and for the test
+        random: draws the order
+    """
     part_of = np.zeros(len(sizes), dtype=np.int64)
     for part, count in ((2, counts[1]), (1, counts[0])):
         taken = 0
@@ -205,16 +244,16 @@ def _by_group(source: Source, groups: pl.Series, counts: list[int], random: np.r
         if count and not taken:  # all are larger than the share
             free = np.flatnonzero(part_of == 0)
             part_of[free[np.argmin(sizes[free])]] = part
-    return _divided(source, part_of[labels])
+    return part_of
 
 
-def _check_enough(source: Source, what: str, values: pl.Series | None, found: int, counts: list[int]) -> None:
-    """Raise DataError unless each set can have a time or a group of its own."""
+def check_enough(name: str, by: Split, found: int, counts: Sequence[int]) -> None:
+    """Raise DataError unless each set can have a time or a group of its own, of those found."""
     needed = 1 + sum(count > 0 for count in counts)
-    if values is not None and found < needed:
-        there = f"all rows have the same {what}" if found == 1 else f"there are {found} {what}s"
+    if found < needed:
+        there = f"all rows have the same {by.by}" if found == 1 else f"there are {found} {by.by}s"
         problem = f"{there}, but each of the {needed} sets needs one; hold out fewer sets, or split otherwise"
-        raise DataError(f"{source.name}, column {values.name!r}: {problem}")
+        raise DataError(f"{name}, column {by.column!r}: {problem}")
 
 
 def _divided(source: Source, parts: Array) -> Parts:
@@ -223,5 +262,5 @@ def _divided(source: Source, parts: Array) -> Parts:
     """
     training, validation, test = (np.flatnonzero(parts == part) for part in range(3))
     if len(training) < 2:
-        raise _too_few(source, len(source))
+        raise too_few(source.name, len(source))
     return training, validation, test

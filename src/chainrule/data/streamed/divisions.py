@@ -1,14 +1,12 @@
 """Which rows are for training, validation and test, without an array of all of them.
 
-Rows are divided group by group, each of GROUP consecutive rows. By chance, each group is divided by
-a permutation of its own, keyed by the seed and the group's number; the number of rows that a group
-has in each set is such that all groups before it have the wanted shares, rounded. So the sets have
-exactly the wanted sizes, and which set a row is in follows from its number and the seed. Other than
-in memory, classes keep their proportions by chance alone.
+By chance and in order, rows are divided by their numbers, group by group, each of GROUP consecutive
+rows. By chance, each group is divided by a permutation of its own, keyed by the seed and the group's
+number; the number of rows that a group has in each set is such that all groups before it have the
+wanted shares, rounded. So the sets have exactly the wanted sizes, and which set a row is in follows
+from its number and the seed. Other than in memory, classes keep their proportions by chance alone.
 
-By time, the latest rows are the test set: those from a time on that is chosen such that the sets
-have about the wanted shares, by the times of a sample of the rows. By group, which set a group is
-in follows from a hash of its name and the seed.
+By time and by group, the set of each row is kept in a file of the cache (`by_values`).
 """
 
 from __future__ import annotations
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.arrays import Array
+from chainrule.data.splits import wanted_rows
 from chainrule.errors import DataError
 from chainrule.generators import generator
 
@@ -35,9 +34,52 @@ MOST_NUMBERS = 50_000_000
 TRAINING, VALIDATION, TEST = range(3)
 
 
+class Sets:
+    """The set of each row.
+
+    Attributes:
+        rows: how many there are
+        about: all that the sets follow from, besides the data, as JSON
+    """
+
+    rows: int
+
+    @property
+    def about(self) -> Any:
+        raise NotImplementedError
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """The number of rows of each set."""
+        raise NotImplementedError
+
+    @property
+    def starts(self) -> Array:
+        """(groups + 1, 3) how many rows of each set come before each group, and in all."""
+        raise NotImplementedError
+
+    def group(self, k: int) -> Array:
+        """(rows of group k,) the set of each row."""
+        raise NotImplementedError
+
+    def sets(self, start: int, stop: int) -> Array:
+        """(rows,) the set of each of these consecutive rows: 0 for training, 1 for validation, 2
+        for the test.
+        """
+        if start >= stop:
+            return np.zeros(0, np.int8)
+        groups = range(start // GROUP, (stop - 1) // GROUP + 1)
+        whole = np.concatenate([self.group(k) for k in groups])
+        return whole[start - groups[0] * GROUP : stop - groups[0] * GROUP]
+
+    def row_numbers(self, part: int) -> RowNumbers:
+        """The row numbers of a set."""
+        return RowNumbers(self.sizes[part], part, self.starts[:, part], self.group)
+
+
 @dataclass(frozen=True, eq=False)
-class Division:
-    """How rows are divided into sets, by their numbers alone.
+class Division(Sets):
+    """Sets that follow from the numbers of rows alone.
 
     Attributes:
         rows: how many there are
@@ -52,15 +94,17 @@ class Division:
     test: float
     seed: int | None
 
+    @property
+    def about(self) -> Any:
+        return self.validation, self.test, self.seed
+
     @cached_property
     def sizes(self) -> tuple[int, int, int]:
-        """The number of rows of each set."""
-        held_out = [max(round(share * self.rows), 1) if share else 0 for share in (self.validation, self.test)]
+        held_out = wanted_rows(self.rows, self.validation, self.test)
         return self.rows - sum(held_out), held_out[0], held_out[1]
 
     @cached_property
     def starts(self) -> Array:
-        """(groups + 1, 3) how many rows of each set come before each group, and in all."""
         ends = np.minimum(np.arange(-(-self.rows // GROUP) + 1) * GROUP, self.rows)
         training, validation, test = self.sizes
         if self.seed is None:
@@ -69,22 +113,8 @@ class Division:
             before = [(ends.astype(object) * size // self.rows).astype(np.int64) for size in (validation, test)]
         return np.stack([ends - before[0] - before[1], *before], axis=1)
 
-    def sets(self, start: int, stop: int) -> Array:
-        """(rows,) the set of each of these consecutive rows: 0 for training, 1 for validation, 2
-        for the test.
-        """
-        if start >= stop:
-            return np.zeros(0, np.int8)
-        groups = range(start // GROUP, (stop - 1) // GROUP + 1)
-        whole = np.concatenate([self._group(k) for k in groups])
-        return whole[start - groups[0] * GROUP : stop - groups[0] * GROUP]
-
-    def _group(self, k: int) -> Array:
+    def group(self, k: int) -> Array:
         return _set_of_each(self, k)
-
-    def row_numbers(self, part: int) -> RowNumbers:
-        """The row numbers of a set."""
-        return RowNumbers(self.sizes[part], part, self.starts[:, part], self._group)
 
 
 @lru_cache(maxsize=16)

@@ -14,7 +14,7 @@ from chainrule.data.columns import check_kinds
 from chainrule.data.encoders import FORMATS
 from chainrule.data.preparation import PIXELS, Preparation
 from chainrule.data.streamed.column_fits import ColumnFit, OtherFormatError, kept
-from chainrule.data.streamed.divisions import TRAINING, Division
+from chainrule.data.streamed.divisions import TRAINING, Sets
 from chainrule.data.streamed.reading import Reading
 from chainrule.data.streamed.target_fit import TargetFit, check_targets
 from chainrule.errors import DataError
@@ -34,7 +34,6 @@ class Wanted:
         scale_target: whether to standardize a numeric target
         tokens: how columns of text are to be read as tokens, if they are
         seed: of the rows to which texts are fitted
-        group: a column that is no input, as rows are divided by it
     """
 
     task: str | None = None
@@ -43,7 +42,6 @@ class Wanted:
     scale_target: bool = True
     tokens: token_columns.Wanted | None = None
     seed: int = 0
-    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Fitted:
     marks: dict[str, dict[str, int]]
 
 
-def fit(reading: Reading, division: Division, wanted: Wanted, watch: Watch | None = None) -> Fitted:
+def fit(reading: Reading, division: Sets, wanted: Wanted, watch: Watch | None = None) -> Fitted:
     """Fit a preparation to the training rows, as `fit_preparation` does in memory.
 
     Raises DataError, with file, row and column, for a cell that can't be used.
@@ -74,7 +72,7 @@ def fit(reading: Reading, division: Division, wanted: Wanted, watch: Watch | Non
 
 
 def _fit(
-    reading: Reading, division: Division, wanted: Wanted, formats: dict[str, tuple[str, ...]], watch: Watch | None
+    reading: Reading, division: Sets, wanted: Wanted, formats: dict[str, tuple[str, ...]], watch: Watch | None
 ) -> Fitted:
     columns: dict[str, ColumnFit] = {}
     target, weights = TargetFit(), np.zeros(3)
@@ -83,8 +81,6 @@ def _fit(
         training = np.flatnonzero(sets == TRAINING)
         check_kinds(source.name, source.features)
         for column in source.features.iter_columns():
-            if column.name == wanted.group:
-                continue
             if column.name not in columns:
                 columns[column.name] = ColumnFit(column.name, wanted.seed, formats.get(column.name, FORMATS))
             weight = None if source.weight is None else source.weight[training]
@@ -128,7 +124,7 @@ def _are_pixels(columns: list[ColumnFit]) -> bool:
     return are_whole and float(np.mean([one.high >= 0.9 * brightest for one in moments])) >= 0.5
 
 
-def _check_weights(name: str, weights: Any, division: Division) -> None:
+def _check_weights(name: str, weights: Any, division: Sets) -> None:
     for part, what in enumerate(("training", "validation", "test")):
         if division.sizes[part] and not weights[part]:
             raise DataError(f"{name}: all samples of the {what} set have the weight 0; split it differently")

@@ -20,8 +20,9 @@ from chainrule.data.preparation import Preparation
 from chainrule.data.source import TASKS, Source
 from chainrule.data.splits import Split, checked_share
 from chainrule.data.streamed import cache
+from chainrule.data.streamed.by_values import SetsByValue, sets_by
 from chainrule.data.streamed.choosing import files_of
-from chainrule.data.streamed.divisions import Division
+from chainrule.data.streamed.divisions import Division, Sets
 from chainrule.data.streamed.fit import Fitted, Wanted, Watch, fit
 from chainrule.data.streamed.preparing import fitted, stored
 from chainrule.data.streamed.reading import Reading
@@ -82,11 +83,11 @@ def load_streamed(
     if request.task is not None and request.task not in TASKS:
         raise unknown("task", request.task, TASKS)
     check_read(request.read)
-    problem = f"{files.name}: it is streamed, and rows that are streamed are divided by chance or in order"
-    require(not request.by.column, f"{problem}; leave {setting('split')} out, or allow more {setting('memory')}")
     reading = _reading(files, request)
-    division = _division(len(files), request)
-    found = [why, *_of_files(files)]
+    division = _division(reading, request)
+    found = [why, *_of_files(files), *(division.found if isinstance(division, SetsByValue) else ())]
+    if request.by.by == "group":  # those of new rows are others
+        reading = replace(reading, drop=list(dict.fromkeys((*reading.drop, request.by.column))))
     if preparation is None:
         done = _fitted(reading, division, request)
         preparation = done.preparation
@@ -120,19 +121,22 @@ def _reading(files: TableFiles, request: Request) -> Reading:
     return Reading(files, target, request.drop, request.task, dict(request.read), request.weight)
 
 
-def _division(rows: int, request: Request) -> Division:
+def _division(reading: Reading, request: Request) -> Sets:
     """How the rows are divided; raises DataError if too few are left to train on."""
+    rows = len(reading.files)
     shares = [share if isinstance(share, int | float) else 0.0 for share in (request.validation, request.test)]
     validation, test = checked_share("validation", shares[0]), checked_share("test", shares[1])
+    if request.by.column:
+        watch = watch_of(f"dividing by {request.by.column}", rows)
+        return sets_by(request.by, reading, (validation, test), request.seed, request.cache, watch)
     return Division(rows, validation, test, request.seed if request.by.by == "chance" else None)
 
 
-def _fitted(reading: Reading, division: Division, request: Request) -> Fitted:
+def _fitted(reading: Reading, division: Sets, request: Request) -> Fitted:
     """The fitted preparation, which is kept in the cache."""
     wanted = Wanted(request.task, request.likely_task, request.order, request.scale_target, request.tokens,
                     request.seed)  # fmt: skip
-    shares = division.validation, division.test, division.seed
-    key = cache.key_of("fitted", reading.files.fingerprint, reading.about, shares, vars(wanted))
+    key = cache.key_of("fitted", reading.files.fingerprint, reading.about, division.about, vars(wanted))
     watch = watch_of("reading", len(reading.files))
 
     def make() -> Fitted:

@@ -14,7 +14,7 @@ from chainrule.arrays import Array
 from chainrule.data.preparation import Preparation
 from chainrule.data.source import Source
 from chainrule.data.streamed import cache
-from chainrule.data.streamed.divisions import GROUP, Division
+from chainrule.data.streamed.divisions import GROUP, Sets
 from chainrule.data.streamed.fit import Fitted, Watch
 from chainrule.data.streamed.reading import Reading
 from chainrule.data.streamed.records import Layout
@@ -28,7 +28,7 @@ SAVED_EVERY = 1 << 29
 
 
 def stored(
-    reading: Reading, division: Division, preparation: Preparation, memory: int, bound: int | None, watch: Watch | None
+    reading: Reading, division: Sets, preparation: Preparation, memory: int, bound: int | None, watch: Watch | None
 ) -> tuple[StoredSamples | None, ...]:
     """The sets of samples, prepared now unless they are in the cache.
 
@@ -44,8 +44,7 @@ def stored(
     """
     layout = Layout(preparation, reading.weight is not None)
     contents = {name: cache.key_of(content.hex()) for name, content in preparation.contents().items()}
-    shares = division.validation, division.test, division.seed
-    key = cache.key_of("prepared", reading.files.fingerprint, reading.about, shares, contents)
+    key = cache.key_of("prepared", reading.files.fingerprint, reading.about, division.about, contents)
     needed = layout.dtype.itemsize * len(reading.files)
 
     def build(folder: Path, progress: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +65,7 @@ def stored(
 
 
 def _write(
-    folder: Path, progress: Mapping[str, Any], reading: Reading, division: Division, layout: Layout, watch: Watch | None
+    folder: Path, progress: Mapping[str, Any], reading: Reading, division: Sets, layout: Layout, watch: Watch | None
 ) -> None:
     """Write the records of all rows, from where writing them was interrupted."""
     start, unsaved = int(progress.get("rows", 0)), 0
@@ -94,7 +93,7 @@ def _write(
         _synced(files)
 
 
-def _begun(path: Path, layout: Layout, size: int, start: int, division: Division, part: int) -> IO[bytes]:
+def _begun(path: Path, layout: Layout, size: int, start: int, division: Sets, part: int) -> IO[bytes]:
     """A file of NPY, opened to write its next record."""
     before = int(np.count_nonzero(division.sets(start - start % GROUP, start) == part)) if start else 0
     before += int(division.starts[start // GROUP, part]) if start else 0
