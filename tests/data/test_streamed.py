@@ -301,6 +301,27 @@ def test_csv_files_are_converted_once_with_the_kinds_of_all_rows(tmp_path, monke
         load(path, target="y", memory=SMALL)
 
 
+@pytest.mark.parametrize("place", [3, 700, 1190])
+def test_a_text_among_the_numbers_of_a_csv_file_is_an_error_as_in_memory(tmp_path, monkeypatch, place):
+    from chainrule.data.streamed import conversion
+
+    monkeypatch.setattr(conversion, "PIECE", 12_000)  # so that there are two pieces
+    path = tmp_path / "sales.csv"
+    frame().select("price", "y").with_columns(pl.Series("few", np.arange(ROWS) % 5)).write_csv(path)
+    lines = path.read_text().splitlines(keepends=True)
+    assert conversion.PIECE < path.stat().st_size < 4 * conversion.PIECE
+    lines[place] = "abc," + lines[place].partition(",")[2]
+    path.write_text("".join(lines))
+    for memory in ("1GB", SMALL):
+        with pytest.raises(DataError, match=rf"sales\.csv, row {place}, column 'price': 'abc' is not a number"):
+            load(path, target="y", memory=memory)
+    lines[place] = lines[place].replace("abc", "1.5").rpartition(",")[0] + ",x\n"  # few values: these are categories
+    path.write_text("".join(lines))
+    for memory in ("1GB", SMALL):
+        uses = {use.name: use.role for use in load(path, target="y", memory=memory).columns}
+        assert uses["few"] == "category"
+
+
 def test_what_fits_into_memory_is_read_into_it(folder):
     data = load(folder, target="y", memory="1GB")
     assert not data.training.on_disk

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from chainrule.data.barrier import guarded
+from chainrule.data.columns import converted as as_numbers
 from chainrule.data.columns import kind_of
 from chainrule.data.formats import COMPRESSED, opened
 from chainrule.data.streamed import cache
 from chainrule.data.streamed.table_files import MOST_ROWS, TableFiles, stamp_of
-from chainrule.data.tables import LEADING_ZERO, read_csv
+from chainrule.data.tables import LEADING_ZERO, NO_VALUES, read_csv
 from chainrule.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,8 +29,41 @@ if TYPE_CHECKING:
 PIECE = 1 << 24
 """The bytes of text that are parsed at a time, about."""
 
-NEARLY = 0.9
-"""The share of the pieces in which a column is of numbers, from which on others are mistakes."""
+NEARLY, FEW = 0.9, 10
+"""The share of numbers among the cells of a column from which on other cells are mistakes, if there
+are more than a few different numbers; as in memory.
+"""
+
+
+@dataclass
+class Cells:
+    """What the cells of a column are that is text in some pieces and something else in others.
+
+    Attributes:
+        known: how many have a value
+        numbers: how many of these are numbers
+        different: some of the numbers, FEW + 1 at most
+        codes: whether there are integers that begin with a 0
+    """
+
+    known: int = 0
+    numbers: int = 0
+    different: set[float] = field(default_factory=set)
+    codes: bool = False
+
+    def add(self, column: pl.Series) -> None:
+        """Count these cells, too."""
+        texts = column.filter(~column.is_in(NO_VALUES)).drop_nulls()
+        numbers = as_numbers(texts, "number").drop_nulls()
+        self.known, self.numbers = self.known + len(texts), self.numbers + len(numbers)
+        if len(self.different) <= FEW:
+            self.different |= {*numbers.unique()[: FEW + 1].to_list()}
+        self.codes = self.codes or bool(texts.str.contains(LEADING_ZERO).any())
+
+    @property
+    def are_words(self) -> bool:
+        """Whether they are no numbers, not even with a few mistakes."""
+        return self.codes or self.numbers < NEARLY * self.known or len(self.different) <= FEW
 
 
 def converted(name: str, paths: list[Path], texts: Collection[str] = ()) -> TableFiles:
@@ -48,12 +83,12 @@ def converted(name: str, paths: list[Path], texts: Collection[str] = ()) -> Tabl
     def build(folder: Path, _: Mapping[str, Any]) -> dict[str, Any]:
         pieces, kinds = _convert(folder, paths, texts)
         mixed = {column for column, found in kinds.items() if len(set(found)) > 1}
-        codes: set[str] = set()
+        cells = {column: Cells() for column in mixed}
         if mixed:
-            _convert(folder, paths, {*texts, *mixed}, codes)
-        words = {column for column in mixed if kinds[column].count("number") < NEARLY * len(kinds[column])}
+            _convert(folder, paths, {*texts, *mixed}, cells)
+        words = [column for column in mixed if cells[column].are_words]
         about = {"what": "converted CSV files", "source": str(Path(name).absolute())}
-        return {**about, "pieces": pieces, "texts": sorted(words | (codes & mixed))}
+        return {**about, "pieces": pieces, "texts": sorted(words)}
 
     held = cache.kept(key, size // 2, None, build)
     about = cache.about(held.path)
@@ -70,11 +105,10 @@ def _name(piece: int) -> str:
 
 
 def _convert(
-    folder: Path, paths: list[Path], texts: Collection[str], codes: set[str] | None = None
+    folder: Path, paths: list[Path], texts: Collection[str], cells: Mapping[str, Cells] | None = None
 ) -> tuple[list[tuple[int, int, int]], dict[str, list[str]]]:
     """Write all pieces; returns the file, the rows before it and the rows of each, and of which
-    kind each column is in each piece that has values of it. `codes` gets the columns of text with
-    integers that begin with a 0.
+    kind each column is in each piece that has values of it. `cells` counts those of its columns.
     """
     pieces: list[tuple[int, int, int]] = []
     kinds: dict[str, list[str]] = {}
@@ -87,8 +121,8 @@ def _convert(
             for column in frame.iter_columns():
                 if column.null_count() < len(column):
                     kinds.setdefault(column.name, []).append(str(kind_of(column)))
-                if codes is not None and column.name in texts and column.name not in codes:
-                    codes |= {column.name} if column.str.contains(LEADING_ZERO).any() else set()
+                if cells is not None and column.name in cells:
+                    cells[column.name].add(column)
             file = folder / _name(len(pieces))
             frame.select(columns).write_parquet(file, compression_level=1, row_group_size=MOST_ROWS)
             pieces.append((number, first, len(frame)))
