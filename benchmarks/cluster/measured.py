@@ -23,8 +23,6 @@ from cluster.model import Link, Work
 from comparison import pictures, problems, sequences
 from comparison.problems import Training
 
-NETWORKS = ("small", "medium", "large", "pictures", "gpt")
-"""Three dense networks, convolutions on pictures of 28 x 28, and a transformer on 64 characters."""
 TURN, TURNS = 0.1, 5
 """Seconds that steps are timed for at least, and how often; the median counts."""
 LEAST, MOST_PARTS = 64 * 1024, 16
@@ -95,7 +93,7 @@ def parts(p: Training) -> list[tuple[float, float]]:
     least = max(LEAST, network.parameters.size // MOST_PARTS) * np.dtype(network.dtype).itemsize
     found, size, cost = [], 0.0, 0.0
     for owner in reversed(sizes):
-        size, cost = size + sizes[owner], cost + costs[owner]
+        size, cost = size + sizes[owner], cost + float(costs[owner])
         if size >= least:
             count = int(size // least)
             found += [(size / count, cost * (k == 0)) for k in range(count)]
