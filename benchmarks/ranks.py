@@ -1,10 +1,14 @@
 """Ranks beside threads: two processes of one thread each, beside one process with two threads.
 
-    python benchmarks/ranks.py [--times N] [--networks NAME ...] [--ranks N]
+    python benchmarks/ranks.py [--times N] [--networks NAME ...] [--ranks N] [--messages]
 
 Trains the networks of benchmarks/compare.py in turns, within one mpirun, so that what else the machine
 does hits both. While the one process trains, the other rank sleeps. The goal: ranks reach at least 0.9
 of the speed of threads, for the medium and the large network. Needs the extra "mpi".
+
+--messages measures the path of several machines instead: how much of what sums by messages take is hidden
+behind the backward pass. Beside it are the same messages begun only after the backward pass, and ranks that
+share memory. On one machine messages are copies that a rank's own core makes.
 """
 
 from __future__ import annotations
@@ -15,13 +19,16 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from chainrule import mpirun, processes
-from chainrule.engine import Position
+from chainrule.arrays import Vector
+from chainrule.engine import Position, native
 from chainrule.engine.native import NativeEngine
+from chainrule.engine.ranks import Sums
 from chainrule.processes import ALONE, Processes
 from chainrule.training.loop import start
 from comparison.problems import NETWORKS, Problem, problem
@@ -48,6 +55,43 @@ class Turns:
                 del chunk
             self.epoch += 1
         return (time.perf_counter() - began) / (epochs * self.p.steps)
+
+
+class Late(Sums):
+    """Begins to send all parts of the gradient only once all are derived."""
+
+    def start(self, numbers: Vector) -> None:
+        """Take note of the next part."""
+        self.late = [*getattr(self, "late", []), numbers]
+
+    def finish(self) -> None:
+        """Send them, and wait."""
+        late, self.late = self.late, []
+        for numbers in late:
+            super().start(numbers)
+        super().finish()
+
+
+def measure_messages(name: str, times: int, world: Processes) -> bool:
+    """Print what messages take for a network, and how much of it is hidden."""
+    p, apart = problem(*NETWORKS[name]), replace(world, is_local=False)
+    variants = [Turns(p, 1, world), Turns(p, 1, apart), Turns(p, 1, apart)]
+    for variant, sums in zip(variants, (Sums, Sums, Late), strict=True):
+        native.Sums = sums  # type: ignore[misc]
+        variant.take(1)
+    epochs = world.broadcast(max(1, round(TURN / (variants[0].take(2) * p.steps))))
+    taken = []
+    for _ in range(times):
+        world.wait()
+        taken.append([variant.take(epochs) for variant in variants])
+    shared, sent, late = (statistics.median(each) * 1e3 for each in zip(*taken, strict=True))
+    if world.rank == 0:
+        print(
+            f"{name:8} {shared:.3f} ms a step in shared memory, {sent:.3f} ms by messages during the backward pass,"
+            f" {late:.3f} ms by messages after it: {(late - sent) / (late - shared):.0%} of what they take is hidden",
+            flush=True,
+        )
+    return True
 
 
 def rest(world: Processes) -> None:
@@ -94,6 +138,7 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=25)
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--messages", action="store_true", help="the path of several machines")
     arguments = parser.parse_args()
     if mpirun.place()[1] == 1:
         beside = Path(sys.executable).parent / "mpirun"
@@ -103,7 +148,8 @@ def main() -> int:
         command = [program, "-n", str(arguments.ranks), sys.executable, __file__, *sys.argv[1:]]
         return subprocess.run(command, check=False).returncode
     world = processes.start()
-    reached = [measure(name, arguments.times, world) for name in arguments.networks]
+    of_network = measure_messages if arguments.messages else measure
+    reached = [of_network(name, arguments.times, world) for name in arguments.networks]
     return 0 if all(reached) else 1
 
 

@@ -1,10 +1,11 @@
 """Predict how training scales to thousands of ranks, and compare the model with what runs here.
 
-    python benchmarks/scaling.py [--measure] [--validate] [--write] [--link NAME=MICROSECONDS,GB/S]
+    python benchmarks/scaling.py [--measure] [--validate] [--only PART ...] [--write] [--link NAME=MICROSECONDS,GB/S]
 
 Predicts from the inputs in docs/scaling.json: the time of a step by samples per rank, the bytes of
 each part of the gradient, and what connects the ranks. --measure measures these inputs on this
-machine, --validate what 1, 2 and 4 ranks do here (both with the extra mpi); --write writes
+machine, --validate what 1, 2 and 4 ranks do here (both with the extra mpi); --only leaves all but
+some networks, or the link, as they were measured before; --write writes
 docs/scaling.json and the tables of docs/clusters.md. A --link is another interconnect to predict
 for. The formulas and their sources are in cluster/model.py.
 """
@@ -26,6 +27,8 @@ from cluster.model import ALGORITHMS, Link, Node, Work, least_samples, least_wei
 
 DOCS = Path(__file__).parent.parent / "docs"
 INPUTS, PAGE = DOCS / "scaling.json", DOCS / "clusters.md"
+NETWORKS = ("small", "medium", "large", "pictures", "gpt")
+"""Three dense networks, convolutions on pictures of 28 x 28, and a transformer on 64 characters."""
 RANKS = (2, 4, 8, 16, 64, 256, 1024, 4096)
 HERE = (1, 2, 4)
 """The numbers of ranks that are run on this machine."""
@@ -112,6 +115,21 @@ def weak_table(inputs: dict[str, Any], known: dict[str, Link], algorithm: str) -
     return table(["network, samples per rank", "interconnect", *(f"{n:,}" for n in RANKS)], rows())
 
 
+def algorithms_table(inputs: dict[str, Any], known: dict[str, Link]) -> str:
+    """The efficiency by the sums that chainrule makes, and by the fastest known ones."""
+
+    def rows() -> Iterator[list[str]]:
+        for name, work in works(inputs).items():
+            for of, link in known.items():
+                if link.is_memory:
+                    continue
+                both = ([weak(work, work.samples[-1], n, link, algorithm=a) for a in ("in order", "fastest")]
+                        for n in RANKS)  # fmt: skip
+                yield [f"{name}, {work.samples[-1]}", of, *(f"{own:.0%} / {best:.0%}" for own, best in both)]
+
+    return table(["network, samples per rank", "interconnect", *(f"{n:,}" for n in RANKS)], rows())
+
+
 def size_table(inputs: dict[str, Any], known: dict[str, Link]) -> str:
     """From where on ranks pay: samples on each rank, and weights of a dense network."""
     counts, named = (2, 16, 256, 4096), works(inputs)
@@ -148,14 +166,17 @@ def validation_table(inputs: dict[str, Any], algorithm: str) -> str:
     return table(["network", "ranks", "predicted, µs per step", "measured, µs per step", "error"], rows())
 
 
-def measure(inputs: dict[str, Any]) -> dict[str, Any]:
+def measure(inputs: dict[str, Any], only: list[str]) -> dict[str, Any]:
     """The inputs, measured on this machine."""
     from cluster import measured
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    link, switch = measured.link(cores)
-    found = {"cores": cores, "link": asdict(link), "switch": switch, "work": {}}
-    for name in measured.NETWORKS:
+    found: dict[str, Any] = {"work": dict(inputs.get("work", {}))}
+    if "link" in only:
+        found["cores"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        link, found["switch"] = measured.link(found["cores"])
+        found["link"] = asdict(link)
+        print(f"{link}, {1e6 * found['switch']:,.1f} µs for each rank without a core")
+    for name in (name for name in NETWORKS if name in only):
         work = measured.work(name)
         print(
             f"{name}: {', '.join(f'{n}: {1e6 * s:,.1f} µs' for n, s in zip(work.samples, work.seconds, strict=True))}"
@@ -164,13 +185,14 @@ def measure(inputs: dict[str, Any]) -> dict[str, Any]:
     return inputs | found
 
 
-def validate(inputs: dict[str, Any]) -> dict[str, Any]:
+def validate(inputs: dict[str, Any], only: list[str]) -> dict[str, Any]:
     """The seconds of a step of 1, 2 and 4 ranks, each of one thread, on this machine."""
     from cluster import measured
 
-    names = list(inputs["work"])
-    found = {n: measured.under_mpirun(n, "steps", *names) for n in HERE}
-    return inputs | {"validation": {name: {str(n): found[n][k] for n in HERE} for k, name in enumerate(names)}}
+    names = [name for name in NETWORKS if name in only]
+    found = {n: measured.under_mpirun(n, *names) for n in HERE}
+    new = {name: {str(n): found[n][k] for n in HERE} for k, name in enumerate(names)}
+    return inputs | {"validation": inputs.get("validation", {}) | new}
 
 
 def write(tables: dict[str, str]) -> None:
@@ -188,17 +210,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--measure", action="store_true", help="measure the inputs on this machine")
     parser.add_argument("--validate", action="store_true", help="run 1, 2 and 4 ranks on this machine")
+    parts = ["link", *NETWORKS]
+    parser.add_argument("--only", nargs="+", default=parts, choices=parts, help="what is measured, or validated")
     parser.add_argument("--write", action="store_true", help="write docs/scaling.json and docs/clusters.md")
     parser.add_argument("--link", action="append", default=[], metavar="NAME=MICROSECONDS,GB/S")
-    parser.add_argument("--algorithm", default="fastest", choices=["fastest", *ALGORITHMS])
+    parser.add_argument("--algorithm", default="in order", choices=["fastest", *ALGORITHMS])
     options = parser.parse_args()
     inputs: dict[str, Any] = json.loads(INPUTS.read_text()) if INPUTS.exists() else {}
-    inputs = measure(inputs) if options.measure or not inputs else inputs
-    inputs = validate(inputs) if options.validate else inputs
+    inputs = measure(inputs, options.only) if options.measure or not inputs else inputs
+    inputs = validate(inputs, options.only) if options.validate else inputs
     known = links(inputs, options.link)
     tables = {
         "strong": strong_table(inputs, known, options.algorithm),
         "weak": weak_table(inputs, known, options.algorithm),
+        "algorithms": algorithms_table(inputs, known),
         "sizes": size_table(inputs, known),
         "validation": validation_table(inputs, options.algorithm),
     }

@@ -58,6 +58,7 @@ template <class T> struct SharedRanks final : Ranks {
 
     void share(const std::vector<double*>& memory, long parameters) {
         parameters_ = parameters;
+        if (int(std::thread::hardware_concurrency()) < count) spins_ = FIRST_SPINS;
         for (double* const own : memory) {
             boards_.push_back(reinterpret_cast<Board*>(own));
             char* const windows = reinterpret_cast<char*>(own) + sizeof(Board);
@@ -117,8 +118,8 @@ template <class T> struct SharedRanks final : Ranks {
 
   private:
     static constexpr long ROOM = 1000;
-    // How often a rank looks for the others before it lets others have the core, and how many seconds
-    // before it sleeps.
+    // How often a rank looks for the others before it lets others have the core (seldom where there are
+    // fewer cores than ranks), and how many seconds before it sleeps.
     static constexpr int SPINS = 2000, FIRST_SPINS = 200;
     static constexpr double PATIENCE = 0.001;
 
@@ -133,6 +134,7 @@ template <class T> struct SharedRanks final : Ranks {
     static constexpr long FEW = sizeof(Board::few[0]) / sizeof(double);
 
     long parameters_ = 0, agreed_count_ = 0;
+    int spins_ = SPINS;
     double* agreed_ = nullptr;
     std::vector<Board*> boards_;
     std::vector<T*> windows_[2];
@@ -193,7 +195,7 @@ template <class T> struct SharedRanks final : Ranks {
     }
     bool wait(const Board& other, uint64_t meeting) {
         const auto is_here = [&] { return other.meetings.load(std::memory_order_acquire) >= meeting; };
-        for (int spins = 0; spins < SPINS; ++spins, relax()) {
+        for (int spins = 0; spins < spins_; ++spins, relax()) {
             if (is_here()) return true;
             if (spins == FIRST_SPINS) part_from(other);
         }

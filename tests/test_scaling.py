@@ -14,6 +14,7 @@ from cluster.model import (
     Link,
     Node,
     Work,
+    agreement,
     dense,
     in_order,
     least_samples,
@@ -42,7 +43,7 @@ def test_messages_take_what_the_formulas_of_thakur_and_others_say():
 @given(count=st.floats(1, 1e9), ranks=COUNTS, link=LINKS)
 def test_the_fastest_algorithm_is_none_but_the_fastest(count, ranks, link):
     each = [sum_seconds(count, ranks, link, algorithm) for algorithm in ALGORITHMS]
-    assert sum_seconds(count, ranks, link) == min(each)
+    assert sum_seconds(count, ranks, link, "fastest") == min(each)
     assert (min(each) == 0) == (ranks == 1)
 
 
@@ -63,18 +64,30 @@ def test_overlap_saves_at_most_the_backward_pass(samples, ranks, link):
     assert hidden <= shown * (1 + 1e-12)
     assert shown - hidden <= WORK.step(samples) * 2 / 3 + 1e-12
     sums = sum(sum_seconds(count, ranks, link) for count, _ in WORK.parts)
-    assert shown == pytest.approx(WORK.step(samples) + sums)
+    few = agreement(ranks, link) if ranks > 1 else 0.0
+    assert shown == pytest.approx(WORK.step(samples) + sums + few)
 
 
 def test_only_the_last_part_of_the_gradient_is_waited_for_if_the_others_are_summed_in_time():
     work = Work([8], [1.0], [(1e6, 1.0), (1e6, 1.0)])
     link = Link(0.0, 1e9)
     assert step_seconds(work, 8, 2, link, algorithm="halving") == pytest.approx(1.0 + 1e-3)
+    # In order the first half of the last sum is, and the second half of all.
+    assert step_seconds(work, 8, 2, link) == pytest.approx(1.0 + 0.5e-3 + 2 * 0.5e-3)
+
+
+def test_ranks_that_share_memory_meet_and_read():
+    link = Link(1e-6, 1e10, 1e-10, is_memory=True)
+    small, large = Work([8], [1.0], [(4e3, 1.0)]), Work([8], [1.0], [(4e6, 1.0)])
+    assert step_seconds(small, 8, 4, link) - 1 == pytest.approx(1e-6 + 3 * 4e3 * 1e-10)
+    assert step_seconds(large, 8, 4, link) - 1 == pytest.approx(2e-6 + 0.75 * 4e6 * 1e-10 + 4e6 / 1e10)
 
 
 def test_ranks_that_share_cores_take_turns():
     node = Node(cores=2, ranks=4, switch=0.01)
-    assert step_seconds(WORK, 8, 4, NOTHING, node) == pytest.approx(2 * WORK.step(8) + 2 * 2 * 0.01)
+    memory = Link(0.0, math.inf, is_memory=True)
+    assert step_seconds(WORK, 8, 4, NOTHING, node) == pytest.approx(2 * WORK.step(8))
+    assert step_seconds(WORK, 8, 4, memory, node) == pytest.approx(2 * WORK.step(8) + 2 * 2 * 0.01)
     assert step_seconds(WORK, 8, 2, NOTHING, Node(2, 2, 0.01)) == pytest.approx(WORK.step(8))
 
 

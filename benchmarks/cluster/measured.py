@@ -23,12 +23,12 @@ from cluster.model import Link, Work
 from comparison import pictures, problems, sequences
 from comparison.problems import Training
 
-NETWORKS = ("small", "medium", "large", "pictures", "gpt")
-"""Three dense networks, convolutions on pictures of 28 x 28, and a transformer on 64 characters."""
 TURN, TURNS = 0.1, 5
 """Seconds that steps are timed for at least, and how often; the median counts."""
-MESSAGES = (8, 1024, 65536, 1 << 20, 1 << 23)
-"""Bytes of the messages whose time is measured."""
+LEAST, MOST_PARTS = 64 * 1024, 16
+"""How many numbers a part of the gradient has at least, and about how many parts there are at most,
+as the native engine plans them (Engine::plan_parts).
+"""
 RANK = Path(__file__).with_name("rank.py")
 PATIENCE = 600
 """Seconds after which a measurement under mpirun is given up."""
@@ -81,14 +81,24 @@ def work(name: str) -> Work:
 
 
 def parts(p: Training) -> list[tuple[float, float]]:
-    """The bytes and the products of each layer with weights, from the last to the first."""
+    """The bytes and the products of each part of the gradient, from the last to the first. Those of
+    one layer are finished together.
+    """
     network, sizes = p.plan.network, defaultdict[str, float](float)
     for name, view in network.parameters.views(network.draw(0)):
         sizes[name.rpartition(".")[0]] += view.nbytes
     costs = defaultdict[str, float](float)
     for node in network.graph.nodes:
         costs[node.owner] += node.layer.cost(node.built)
-    return [(sizes[owner], costs[owner]) for owner in reversed(sizes)]
+    least = max(LEAST, network.parameters.size // MOST_PARTS) * np.dtype(network.dtype).itemsize
+    found, size, cost = [], 0.0, 0.0
+    for owner in reversed(sizes):
+        size, cost = size + sizes[owner], cost + float(costs[owner])
+        if size >= least:
+            count = int(size // least)
+            found += [(size / count, cost * (k == 0)) for k in range(count)]
+            size = cost = 0.0
+    return [*found, (size, cost)] if size else found
 
 
 def under_mpirun(ranks: int, *arguments: str) -> Any:
@@ -110,22 +120,24 @@ def mpirun() -> str:
 
 
 def link(cores: int) -> tuple[Link, float]:
-    """Messages between two ranks in shared memory, and what a sum takes longer for each rank that
-    has no core of its own.
+    """What a meeting of two ranks in shared memory takes, copying and adding; and what a meeting
+    takes longer for each rank that has no core of its own. The network is so small that meetings
+    are nearly all of its steps.
     """
-    times = under_mpirun(2, "messages", *map(str, MESSAGES))
-    latency, longest = times[0], times[-1]
-    crowded = 2 * cores
-    few, many = (under_mpirun(ranks, "sum", "8")[0] for ranks in (2, crowded))
-    return Link(latency, MESSAGES[-1] / (longest - latency), addition()), max(0.0, many - few) / (crowded - cores)
+    alone, few, many = (under_mpirun(ranks, "tiny")[0] for ranks in (1, 2, 2 * cores))
+    addition, copying = per_byte()
+    return Link(max(0.0, few - alone), 1 / copying, addition, True), max(0.0, many - few) / cores
 
 
-def addition() -> float:
-    """Seconds to add a number to another one, per byte of one of them."""
-    a, b = np.ones(1 << 21, np.float32), np.ones(1 << 21, np.float32)
-    taken = []
-    for _ in range(9):
+def per_byte() -> tuple[float, float]:
+    """Seconds to add a number to another one, and to copy it, per byte of one of them."""
+    a, b = np.ones(1 << 18, np.float32), np.ones(1 << 18, np.float32)
+    added, copied = [], []
+    for _ in range(99):
         began = time.perf_counter()
         np.add(a, b, out=b)
-        taken.append((time.perf_counter() - began) / a.nbytes)
-    return statistics.median(taken)
+        between = time.perf_counter()
+        np.copyto(b, a)
+        added.append((between - began) / a.nbytes)
+        copied.append((time.perf_counter() - between) / a.nbytes)
+    return statistics.median(added), statistics.median(copied)

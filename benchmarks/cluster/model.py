@@ -6,6 +6,11 @@ takes follows from the messages that an algorithm sends one after another (Thaku
 Gropp, "Optimization of collective communication operations in MPICH", International Journal of High
 Performance Computing Applications 19, 2005). All ranks take equally long for their share of a
 mini-batch; parts of the gradient are summed one after another while the rest is computed.
+
+"in order" is what chainrule does over messages (engine/ranks.py): an all-to-all of each part during
+the backward pass, after it an all-gather of each, and two all-gathers of a few numbers. Messages of
+one rank are counted one after another, so its latency grows with the number of ranks. Ranks that
+share memory send nothing (native/shared_ranks.h): they meet, and read.
 """
 
 from __future__ import annotations
@@ -24,14 +29,17 @@ class Link:
     """What connects the ranks.
 
     Attributes:
-        latency: seconds that a message takes however short it is
-        bandwidth: bytes per second that a rank sends and receives at the same time
+        latency: seconds that a message takes however short it is; in shared memory, a meeting
+        bandwidth: bytes per second that a rank sends and receives at the same time; in shared
+            memory, that it copies
         addition: seconds to add up two numbers, per byte of one of them
+        is_memory: whether it is memory that all ranks share
     """
 
     latency: float
     bandwidth: float
     addition: float = 0.0
+    is_memory: bool = False
 
 
 def recursive_doubling(count: float, ranks: int, link: Link) -> float:
@@ -54,6 +62,29 @@ def in_order(count: float, ranks: int, link: Link) -> float:
     return 2 * (ranks - 1) * link.latency + 2 * share * count / link.bandwidth + share * count * link.addition
 
 
+def exchange(count: float, ranks: int, link: Link) -> float:
+    """Seconds in which every rank sends each other one its share of so many bytes."""
+    return (ranks - 1) * link.latency + (ranks - 1) / ranks * count / link.bandwidth
+
+
+def agreement(ranks: int, link: Link) -> float:
+    """Seconds of the two all-gathers of a few numbers in a step, by recursive doubling."""
+    return 2 * math.ceil(math.log2(ranks)) * link.latency
+
+
+SMALL = 4 * 2**16
+"""Bytes of gradient, times ranks, up to which ranks that share memory each add up all of it."""
+
+
+def in_memory(count: float, ranks: int, link: Link) -> tuple[int, float]:
+    """The meetings of ranks that share memory, and the seconds in which each adds up its share of so
+    many bytes, and copies the weights: its own for the others to read, and those of the others.
+    """
+    if count * ranks <= SMALL:
+        return 1, count * (ranks - 1) * link.addition
+    return 2, (ranks - 1) / ranks * count * link.addition + count / link.bandwidth
+
+
 Algorithm = Callable[[float, int, Link], float]
 
 ALGORITHMS: dict[str, Algorithm] = {
@@ -61,7 +92,7 @@ ALGORITHMS: dict[str, Algorithm] = {
 }  # fmt: skip
 
 
-def sum_seconds(count: float, ranks: int, link: Link, algorithm: str = "fastest") -> float:
+def sum_seconds(count: float, ranks: int, link: Link, algorithm: str = "in order") -> float:
     """Seconds to sum so many bytes over the ranks, all of which get the result.
 
     Args:
@@ -117,8 +148,8 @@ class Node:
     Attributes:
         cores: its cores
         ranks: how many ranks run on it, each with one thread
-        switch: seconds that each sum takes longer for every rank more than there are cores, since
-            ranks that wait keep the others from computing
+        switch: seconds that each meeting takes longer for every rank more than there are cores,
+            since ranks that wait keep the others from computing
     """
 
     cores: int = 1
@@ -132,7 +163,7 @@ class Node:
 
 
 def step_seconds(
-    work: Work, samples: float, ranks: int, link: Link, node: Node = Node(), algorithm: str = "fastest",
+    work: Work, samples: float, ranks: int, link: Link, node: Node = Node(), algorithm: str = "in order",
     overlap: bool = True,
 ) -> float:  # fmt: skip
     """Seconds of a step in which every rank takes so many samples.
@@ -149,15 +180,20 @@ def step_seconds(
     computing = work.step(samples) * node.crowding
     if ranks == 1:
         return computing
+    if link.is_memory:
+        meetings, seconds = in_memory(work.bytes, ranks, link)
+        waiting = link.latency + node.switch * max(0, node.ranks - node.cores)
+        return computing + meetings * waiting + seconds * node.crowding
     link = replace(link, bandwidth=link.bandwidth / node.ranks)
-    backward, passed, sent = computing * (1 - FORWARD), 0.0, 0.0
+    backward, passed, sent, after = computing * (1 - FORWARD), 0.0, 0.0, 0.0
     whole = sum(share for _, share in work.parts)
     for count, share in work.parts:
         passed += backward * share / whole
         ready = passed if overlap else backward
-        sent = max(sent, ready) + sum_seconds(count, ranks, link, algorithm)
-    crowded = node.switch * max(0, node.ranks - node.cores) * len(work.parts)
-    return computing + max(0.0, sent - backward) + crowded
+        whole_sum = sum_seconds(count, ranks, link, algorithm)
+        later = exchange(count, ranks, link) if algorithm == "in order" else 0.0
+        sent, after = max(sent, ready) + whole_sum - later, after + later
+    return computing + max(0.0, sent - backward) + after + agreement(ranks, link)
 
 
 def strong(work: Work, batch: int, ranks: int, link: Link, **settings: object) -> float:
