@@ -134,7 +134,9 @@ def drift(name: str, dtype: str, ranks: int, steps: int) -> list[tuple[int, floa
     for k, (alone, together_) in enumerate(pairs, 1):
         if k in AFTER:
             weights, others = alone.after.parameters, together_.after.parameters
-            found.append((k, float(np.abs(weights - others).max() / np.abs(weights).max()), abs(alone.loss - together_.loss)))
+            found.append(
+                (k, float(np.abs(weights - others).max() / np.abs(weights).max()), abs(alone.loss - together_.loss))
+            )
     return found
 
 
@@ -146,7 +148,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write the tables into docs/clusters.md")
     options = parser.parse_args()
     lines, holds = [
-        "| network | precision | weights | apart at most | bound there | of the bound for sums | of that for all roundings |",
+        "| network | precision | weights | apart at most | its bound | largest part of it | of that of all roundings |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ], True  # fmt: skip
     for name in NETWORKS:

@@ -187,7 +187,7 @@ class Watch:
                 return status
             if problem := self._problem(time.monotonic()):
                 return problem
-            watched = [awake, self.link.messages] + ([] if told is None else [told])
+            watched: list[Any] = [awake, self.link.messages] + ([] if told is None else [told])
             ready, _, _ = select.select(watched, [], [], BEAT / 2)
             if awake in ready:
                 os.read(awake, LONGEST)
@@ -213,7 +213,9 @@ class Watch:
 
     def _problem(self, now: float) -> Problem | None:
         """What is wrong with the ranks, after a message if it is time; None if nothing is."""
-        if now - self._looked > max(self.silence / 2, 2 * BEAT):  # this process was stopped itself, perhaps with all others
+        if now - self._looked > max(
+            self.silence / 2, 2 * BEAT
+        ):  # this process was stopped itself, perhaps with all others
             self._stopped = None if self._stopped is None else now
             for other in self._heard.values():
                 other.at = now
