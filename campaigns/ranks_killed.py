@@ -194,6 +194,11 @@ FAILURES = {
     "no data on rank 1": Failure(
         None, 2, r"rank 1 of {ranks} on \S+: run: .+", program="rank == 1 and os.chdir('/')",
     ),
+    "a rank that does not come": Failure(
+        None, 1, r"the other ranks have waited for rank 1 of {ranks} on \S+ for 5 s, which is alive",
+        program="import time; from chainrule.runs import fitting; os.environ['CHAINRULE_PATIENCE'] = '5'; "
+        "fitting.agree = fitting.agree if rank != 1 else lambda *_: time.sleep(1000)",
+    ),
     "an exception in a callback": Failure(None, 1, "", program=WITH_CALLBACK),
     "Ctrl-C": Failure(end_mpirun(signal.SIGINT), 0, ""),
     "SIGTERM to mpirun": Failure(end_mpirun(signal.SIGTERM), 143, r"rank 0 of {ranks} on \S+ .*was ended by SIGTERM;"),
