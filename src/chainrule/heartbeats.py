@@ -12,6 +12,7 @@ lets none through, nobody is taken to be lost.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
@@ -98,7 +99,8 @@ class Link:
     def __init__(self, is_first: bool, is_local: bool) -> None:
         self.mark = Mark()
         self.messages = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.messages.bind(("127.0.0.1" if is_local else "", 0))
+        with contextlib.suppress(OSError):  # where there is no network, nobody is heard of
+            self.messages.bind(("127.0.0.1" if is_local else "", 0))
         self.messages.setblocking(False)
         host = "127.0.0.1" if is_local else socket.gethostname()
         self.address = (host, self.messages.getsockname()[1], secrets.token_hex(8)) if is_first else None
