@@ -2,12 +2,13 @@
 
     python campaigns/ranks_killed.py --rounds 2
 
-In each round everything of FAILURES happens once, to a random rank of two to four, at a random moment: from
-the first imports on, or while it trains. Then all processes must end within 10 seconds; mpirun must return
-the exit code and print one line with the reason; neither shared memory nor temporary files may be left, at the latest when the next training has begun; and
-the run, if it had begun, must open and have its last step repeated to the same bits. The next training resumes
-it. In the end it is resumed on 1, 2, 3 and 4 ranks. Anything else is a finding: the program prints it, and
-exits with 1. Needs the extra mpi.
+In each round everything of FAILURES happens once, to a random rank of two to four, at a random
+moment: from the first imports on, or while it trains. Then all processes must end within 10 seconds;
+mpirun must return the exit code and print one line with the reason; no shared memory may be left once
+the next training has begun, and no temporary files; and the run, if it had begun, must open and have
+its last step repeated to the same bits. The next training resumes it. In the end it is resumed on 1,
+2, 3 and 4 ranks. Anything else is a finding: the program prints it, and exits with 1. Needs the extra
+mpi.
 """
 
 from __future__ import annotations
@@ -61,6 +62,11 @@ WITH_CALLBACK = (
 """A user's program whose callback, which the first rank calls, fails."""
 
 
+def shared() -> set[str]:
+    """The memory that MPICH's processes share, by name."""
+    return {path.name for path in SHARED.glob("mpich*")}
+
+
 def mpirun() -> str:
     """The mpirun beside this Python, or the one that is found."""
     beside = Path(sys.executable).with_name("mpirun")
@@ -77,7 +83,7 @@ class Training:
         python = (sys.executable, *(("-c", program) if program else ("-m", "chainrule")))
         command = [mpirun(), "-n", str(ranks), *python, "train", *what, "--epochs", str(epochs)]
         self.steps_before = self.steps
-        self.memory_before = {*os.listdir(SHARED)}
+        self.memory_before = shared()
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 command, cwd=folder, env={**os.environ, "RANKS_KILLED": str(folder)}, stdout=subprocess.DEVNULL,
@@ -98,7 +104,9 @@ class Training:
 
     def processes(self, rank: int | None = None) -> list[int]:
         """Those of this rank, first the one that waits; of all ranks without one."""
-        marks = {f"RANKS_KILLED={self.folder}".encode()} | ({f"PMI_RANK={rank}".encode()} if rank is not None else set())
+        marks = {f"RANKS_KILLED={self.folder}".encode()} | (
+            {f"PMI_RANK={rank}".encode()} if rank is not None else set()
+        )
         found: dict[int, int] = {}
         for path in Path("/proc").glob("[0-9]*"):
             try:
@@ -186,6 +194,11 @@ FAILURES = {
     "no data on rank 1": Failure(
         None, 2, r"rank 1 of {ranks} on \S+: run: .+", program="rank == 1 and os.chdir('/')",
     ),
+    "a rank that does not come": Failure(
+        None, 1, r"the other ranks have waited for rank 1 of {ranks} on \S+ for 5 s, which is alive",
+        program="import time; from chainrule.runs import fitting; os.environ['CHAINRULE_PATIENCE'] = '5'; "
+        "fitting.agree = fitting.agree if rank != 1 else lambda *_: time.sleep(1000)",
+    ),
     "an exception in a callback": Failure(None, 1, "", program=WITH_CALLBACK),
     "Ctrl-C": Failure(end_mpirun(signal.SIGINT), 0, ""),
     "SIGTERM to mpirun": Failure(end_mpirun(signal.SIGTERM), 143, r"rank 0 of {ranks} on \S+ .*was ended by SIGTERM;"),
@@ -245,7 +258,7 @@ def ended(training: Training, failure: Failure, rank: int, taken: float, seen: S
         return f"rank {rank} of {training.ranks}: not the one line {told!r}, but {lines}"
     if not told and lines:
         return f"lines without a reason: {lines}"
-    LEFT.update(name for name in {*os.listdir(SHARED)} - training.memory_before if "mpich" in name)
+    LEFT.update(shared() - training.memory_before)
     return ""
 
 
@@ -303,7 +316,7 @@ def main() -> int:
             time.sleep(OLD)
             for ranks in (1, 2, 3, 4):
                 findings += say("resuming", resumed(folder, ranks))
-        findings += say("shared memory", ", ".join(LEFT & {*os.listdir(SHARED)}))
+        findings += say("shared memory", ", ".join(LEFT & shared()))
     for what, one in seen.items():
         codes = ", ".join(map(str, sorted(one.codes)))
         print(f"{what:28} {one.count:3} times, all ended within {one.longest:4.1f} s, exit code {codes}", flush=True)

@@ -85,7 +85,7 @@ def test_another_jobs_messages_are_not_heard(met):
 
 
 def test_a_rank_that_does_not_come_is_named(met):
-    first, second, third = met(3, patience=5.0)
+    first, *_ = met(3, patience=5.0)
     first._heard[1].waits, first._heard[2].waits = 6.0, 0.0
     first.link.mark.waits()
     found = first._not_come().text

@@ -32,7 +32,10 @@ def test_the_place_of_a_rank_is_what_its_launcher_says(monkeypatch, environment,
     [
         ({}, ""),
         ({"PMI_RANK": "2", "PMI_SIZE": "4"}, ""),
-        ({"PMI_RANK": "4", "PMI_SIZE": "4"}, "PMI_RANK is 4 and PMI_SIZE is 4; start it with mpirun, or unset PMI_RANK"),
+        (
+            {"PMI_RANK": "4", "PMI_SIZE": "4"},
+            "PMI_RANK is 4 and PMI_SIZE is 4; start it with mpirun, or unset PMI_RANK",
+        ),
         ({"PMI_RANK": "x", "PMI_SIZE": "4"}, "PMI_RANK is x and PMI_SIZE is 4"),
         ({"OMPI_COMM_WORLD_RANK": "0"}, "OMPI_COMM_WORLD_RANK is 0 and OMPI_COMM_WORLD_SIZE is missing"),
         ({"PMIX_RANK": "1"}, "PMIX_RANK is 1 and SLURM_NTASKS is missing"),

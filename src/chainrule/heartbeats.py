@@ -12,6 +12,7 @@ lets none through, nobody is taken to be lost.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
@@ -98,7 +99,8 @@ class Link:
     def __init__(self, is_first: bool, is_local: bool) -> None:
         self.mark = Mark()
         self.messages = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.messages.bind(("127.0.0.1" if is_local else "", 0))
+        with contextlib.suppress(OSError):  # where there is no network, nobody is heard of
+            self.messages.bind(("127.0.0.1" if is_local else "", 0))
         self.messages.setblocking(False)
         host = "127.0.0.1" if is_local else socket.gethostname()
         self.address = (host, self.messages.getsockname()[1], secrets.token_hex(8)) if is_first else None
@@ -187,7 +189,7 @@ class Watch:
                 return status
             if problem := self._problem(time.monotonic()):
                 return problem
-            watched = [awake, self.link.messages] + ([] if told is None else [told])
+            watched: list[Any] = [awake, self.link.messages] + ([] if told is None else [told])
             ready, _, _ = select.select(watched, [], [], BEAT / 2)
             if awake in ready:
                 os.read(awake, LONGEST)
@@ -213,7 +215,9 @@ class Watch:
 
     def _problem(self, now: float) -> Problem | None:
         """What is wrong with the ranks, after a message if it is time; None if nothing is."""
-        if now - self._looked > max(self.silence / 2, 2 * BEAT):  # this process was stopped itself, perhaps with all others
+        if now - self._looked > max(
+            self.silence / 2, 2 * BEAT
+        ):  # this process was stopped itself, perhaps with all others
             self._stopped = None if self._stopped is None else now
             for other in self._heard.values():
                 other.at = now

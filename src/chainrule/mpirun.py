@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from chainrule.heartbeats import Address, Link, Mark, Problem, Watch
 
@@ -233,7 +233,7 @@ def _wait(child: int, link: Link) -> None:
     os._exit(0)
 
 
-def _end_all(code: int) -> None:
+def _end_all(code: int) -> NoReturn:
     """Ask mpirun to end all ranks with this exit code, and end."""
     connection = os.environ.get("PMI_FD", "")
     if connection.isdecimal() and "MPI_LOCALRANKID" in os.environ:  # it is MPICH's own

@@ -108,7 +108,7 @@ def nap() -> None:
 ALONE = Processes()
 """One process."""
 
-SHARED = Path("/dev/shm")  # noqa: S108
+SHARED = Path("/dev/shm")
 """Where Linux keeps memory that processes share."""
 
 _world = ALONE

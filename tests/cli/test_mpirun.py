@@ -204,7 +204,10 @@ def test_arguments_that_differ_are_refused_before_anything_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("environment", "told"),
     [
-        ({"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"}, "mpirun started 2 processes, but the MPI of mpi4py"),
+        (
+            {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"},
+            "mpirun started 2 processes, but the MPI of mpi4py",
+        ),
         ({"PMI_RANK": "2"}, "this is not a rank that mpirun has started: PMI_RANK is 2 and PMI_SIZE is missing"),
     ],
 )

@@ -103,8 +103,16 @@ def same(some, others):
     return all(np.array_equal(a, b) for a, b in zip(some, others, strict=True))
 
 
+def check_joined(world):
+    """Rows of all ranks, of which some have none, are in the order of ranks."""
+    counts = [rank % 3 for rank in range(world.count)]
+    rows = np.full((counts[world.rank], 2, 3), world.rank, dtype="float32")
+    expected = np.repeat(np.arange(world.count, dtype="float32"), counts)
+    np.testing.assert_array_equal(world.joined(rows, counts), np.tile(expected[:, None, None], (1, 2, 3)))
+
+
 if __name__ == "__main__":
-    processes.start()
+    check_joined(processes.start())
     native.MIN_PARALLEL_WORK = 0  # so that a small network has several threads, where it may
     found = {name: compared(name) for name in sys.argv[1:] or SCENARIOS}
     if processes.is_first():

@@ -23,7 +23,9 @@ def agree_on_command(processes: Processes, arguments: Sequence[str]) -> None:
     first = processes.broadcast([VERSION, *arguments])
     _check_version(first[0])
     if [*arguments] != first[1:]:
-        raise SettingError(f"the arguments are not those of rank 0: {shlex.join(arguments)}, not {shlex.join(first[1:])}")
+        raise SettingError(
+            f"the arguments are not those of rank 0: {shlex.join(arguments)}, not {shlex.join(first[1:])}"
+        )
     processes.wait()
 
 

@@ -12,12 +12,12 @@ FEWEST = 256
 """Samples of a rank: fewer are predicted faster than they are exchanged."""
 
 
-def divided(predict: Predictor, world: Processes, engine: str) -> Predictor:
+def divided(predict: Predictor, world: Processes, engine: str | None) -> Predictor:
     """What predicts the same, each rank its share of the samples; all ranks must call it with the
     same samples. The native engine's prediction of a sample has the same bits beside any others;
     other engines' are not divided.
     """
-    if world.count == 1 or engine != "native":
+    if world.count == 1 or engine not in (None, "native"):  # the default engine of ranks
         return predict
 
     def together(x: Array | Deferred) -> Array:
