@@ -6,6 +6,7 @@ import pytest
 from chainrule import train
 from chainrule.errors import SettingError
 from chainrule.explain import explain
+from chainrule.explain.text import rounding_lines
 from chainrule.runs import Recorder, Run
 from chainrule.training import plan as plans
 
@@ -40,7 +41,7 @@ def test_steps_in_bfloat16_are_explained_with_a_bound_of_bfloat16(tmp_path):
     for one in explained:
         assert one.precision == "bfloat16"
         assert 0 < abs(one.rounding.difference) <= one.rounding.bound
-        assert "in bfloat16: the difference of" in str(one)
+        assert "in bfloat16: the difference of" in " ".join(rounding_lines(one))
     assert max(abs(one.rounding.difference) / one.rounding.bound for one in explained) > 1e-3
 
 
