@@ -1,5 +1,9 @@
 """A run that changes engines: each takes its own steps again."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -9,6 +13,7 @@ from chainrule.explain import explain
 from chainrule.explain.text import rounding_lines
 from chainrule.runs import Recorder, Run
 from chainrule.training import plan as plans
+from waiting import WAIT
 
 
 def test_a_run_goes_on_on_another_engine_and_each_replays_its_own_steps(tmp_path, monkeypatch):
@@ -57,3 +62,23 @@ def test_what_other_engines_than_jax_lack_is_one_line():
         patched.setattr("importlib.util.find_spec", lambda name: None)
         with pytest.raises(SettingError, match=r"engine='jax' needs jax: pip install 'chainrule\[jax\]'"):
             train("iris", epochs=1, engine="jax")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("JAX_PLATFORMS", "nonsense", "JAX finds no devices to compute on: Unable to initialize backend 'nonsense'"),
+        ("JAX_ENABLE_X64", "maybe", "JAX can't be imported: "),
+        ("JAX_PROCESS_ID", "1", "several processes need --coordinator HOST:PORT, --processes and --process: "),
+    ],
+)
+def test_an_environment_that_jax_can_t_use_is_one_line(tmp_path, variable, value, told):
+    command = [sys.executable, "-m", "chainrule", "train", "iris", "--engine", "jax", "--epochs", "1"]
+    environment = {**os.environ, variable: value}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=5 * WAIT, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"chainrule: {told}")
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
