@@ -1,13 +1,19 @@
 """A run that changes engines: each takes its own steps again."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from chainrule import train
 from chainrule.errors import SettingError
 from chainrule.explain import explain
+from chainrule.explain.text import rounding_lines
 from chainrule.runs import Recorder, Run
 from chainrule.training import plan as plans
+from waiting import WAIT
 
 
 def test_a_run_goes_on_on_another_engine_and_each_replays_its_own_steps(tmp_path, monkeypatch):
@@ -40,7 +46,7 @@ def test_steps_in_bfloat16_are_explained_with_a_bound_of_bfloat16(tmp_path):
     for one in explained:
         assert one.precision == "bfloat16"
         assert 0 < abs(one.rounding.difference) <= one.rounding.bound
-        assert "in bfloat16: the difference of" in str(one)
+        assert "in bfloat16: the difference of" in " ".join(rounding_lines(one))
     assert max(abs(one.rounding.difference) / one.rounding.bound for one in explained) > 1e-3
 
 
@@ -56,3 +62,23 @@ def test_what_other_engines_than_jax_lack_is_one_line():
         patched.setattr("importlib.util.find_spec", lambda name: None)
         with pytest.raises(SettingError, match=r"engine='jax' needs jax: pip install 'chainrule\[jax\]'"):
             train("iris", epochs=1, engine="jax")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("JAX_PLATFORMS", "nonsense", "JAX finds no devices to compute on: Unable to initialize backend 'nonsense'"),
+        ("JAX_ENABLE_X64", "maybe", "JAX can't be imported: "),
+        ("JAX_PROCESS_ID", "1", "several processes need --coordinator HOST:PORT, --processes and --process: "),
+    ],
+)
+def test_an_environment_that_jax_can_t_use_is_one_line(tmp_path, variable, value, told):
+    command = [sys.executable, "-m", "chainrule", "train", "iris", "--engine", "jax", "--epochs", "1"]
+    environment = {**os.environ, variable: value}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=5 * WAIT, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"chainrule: {told}")
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()

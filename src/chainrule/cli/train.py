@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from chainrule.training.report import QuantityScores
 
 
-MEETING = "JAX_COORDINATOR_ADDRESS"
-"""The environment variable that stands for --coordinator, as JAX names it."""
+MEETING = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+"""The environment variables that stand for --coordinator, --processes and --process."""
 
 
 @with_settings
@@ -183,9 +183,12 @@ def _meet(
     if engine != "jax":
         require(not any(given), "--coordinator, --processes and --process are for --engine jax; others take mpirun")
         return
-    if world().count == 1 and not any(given) and MEETING not in os.environ:
+    if world().count == 1 and not any(given) and not any(name in os.environ for name in MEETING):
         return
     require_package("jax", "jax", "--engine jax")
+    from chainrule.engine import require_engine
+
+    require_engine("jax")
     from chainrule.engine.jax import hosts
 
     hosts.keep_streams()

@@ -74,10 +74,14 @@ def engine_name(name: str | None) -> str:
 
 def require_engine(name: str | None) -> str:
     """The name of the engine for a new training; raises SettingError for one that is named but not
-    installed.
+    installed, or can't be imported.
     """
     if name == "jax":
         require_package("jax", "jax", "engine='jax'")
+        try:
+            importlib.import_module("jax")
+        except (ImportError, ValueError, RuntimeError) as error:  # as for a JAX_ENABLE_X64 that it can't read
+            raise SettingError(f"JAX can't be imported: {' '.join(str(error).split())}") from None
     chosen = engine_name(name)
     missing, compiler = f"the engine {name} was not built when chainrule was installed", "a C++ compiler (GCC or Clang)"
     require(name in (None, chosen), f"{missing}; reinstall it where there is {compiler}, or don't choose an engine")

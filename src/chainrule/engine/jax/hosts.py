@@ -185,12 +185,11 @@ def _bound(at: Meeting) -> str | None:
 def keep_streams() -> None:
     """Leave standard output and error to this program. Gloo writes on the one whom it is connected
     to, and XLA on the other, on many lines, that another process is lost, before it aborts; of that
-    one line is left. Where TF_CPP_MIN_LOG_LEVEL is set, what XLA says is shown.
+    one line is left. Where TF_CPP_MIN_LOG_LEVEL=0 is in the environment, what XLA says is shown.
     """
     sys.stdout, _ = _moved(sys.stdout, 1)
-    if LOG_LEVEL in os.environ:
+    if os.environ.get(LOG_LEVEL) == "0":
         return
-    os.environ[LOG_LEVEL] = "3"
     sys.stderr, mpirun.ERRORS[0] = _moved(sys.stderr, 2)
 
     def aborted(number: int) -> None:

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from chainrule.errors import is_integer, require, setting
+from chainrule.errors import SettingError, is_integer, require, setting
 
 Devices = tuple[str, int]
 """The kind of the devices, such as "cpu", and their number, in all processes together."""
@@ -32,13 +32,16 @@ def available(count: int | None) -> Devices:
     default, and as many of each of the others that train with it. If no number is given, all GPUs
     or TPUs of this process, or the CPU as one device.
 
-    Raises SettingError if there are not so many.
+    Raises SettingError if there are not so many, or none that JAX could use.
     """
     valid = count is None or (is_integer(count) and count >= 1)
     require(valid, f"{setting('devices', count)}: it is a whole number, at least 1")
     if count is not None:
         divide_cpu(count)
-    kind, most = jax.default_backend(), jax.local_device_count()
+    try:
+        kind, most = jax.default_backend(), jax.local_device_count()
+    except RuntimeError as error:  # as for JAX_PLATFORMS that there are not
+        raise SettingError(f"JAX finds no devices to compute on: {' '.join(str(error).split())}") from None
     if count is None:
         count = 1 if kind == "cpu" else most
     require(count <= most, f"{setting('devices', count)}: JAX has {most} here ({kind}){_remedy(kind, count)}")
