@@ -225,8 +225,8 @@ HAND_ON_INFINITY = {
     stages.LearningRate, stages.Plateau, stages.WeightDecay, stages.ClipNorm, stages.ClipGlobalNorm, stages.Momentum,
     adaptive.ScaleByAdam, adaptive.ScaleByRMS, adaptive.ScaleByAdagrad,
 }  # fmt: skip
-"""Stages whose update is not finite where the gradient is not: for Adam it is inf / inf. A rule that
-takes a sign, or limits each number, makes a finite number of it.
+"""Stages whose update is not finite where the gradient is not: for Adam it is inf / inf. A rule
+that takes a sign, or limits each number, makes a finite number of it.
 """
 
 LANES = 1024

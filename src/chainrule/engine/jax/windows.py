@@ -75,14 +75,6 @@ def laid(x: Any, W: Any, axes: Axes, groups: int) -> Any:
     """The transpose of a convolution, with these windows on the output: a convolution of x with
     zeros between its numbers, by the kernel turned over.
     """
-    has_strides = any(axis.stride > 1 for axis in axes)
-    covers = all(axis.dilation == 1 and axis.stride <= axis.kernel for axis in axes)
-    if groups > 1 or not has_strides or not covers:
-        return _spread(x, W, axes, groups)
-    return lax.platform_dependent(x, W, cpu=partial(_by_offset, axes=axes), default=partial(_spread, axes=axes))
-
-
-def _spread(x: Any, W: Any, axes: Axes, groups: int = 1) -> Any:
     before = [axis.extent - 1 - axis.before for axis in axes]
     spread = [(n - 1) * axis.stride + 1 for n, axis in zip(x.shape[1:-1], axes, strict=True)]
     after = [axis.inputs - n - b + axis.extent - 1 for n, b, axis in zip(spread, before, axes, strict=True)]
@@ -91,31 +83,6 @@ def _spread(x: Any, W: Any, axes: Axes, groups: int = 1) -> Any:
         window_strides=[1] * len(axes), lhs_dilation=[axis.stride for axis in axes],
         rhs_dilation=[axis.dilation for axis in axes],
     )  # fmt: skip
-
-
-def _by_offset(x: Any, W: Any, axes: Axes) -> Any:
-    """The same without the zeros, which a CPU would multiply: the outputs at each offset within a
-    stride are channels of a convolution of x itself, by the places of the kernel that reach them.
-    """
-    inner = range(len(axes))
-    first = [-(-axis.before // axis.stride) for axis in axes]  # how far ahead a kernel begins, in strides
-    last = [(axis.kernel - 1 - axis.before) // axis.stride for axis in axes]
-    places = [a + b + 1 for a, b in zip(first, last, strict=True)]
-    low = [a * axis.stride - axis.before for a, axis in zip(first, axes, strict=True)]
-    high = [q * axis.stride - k - axis.kernel for q, k, axis in zip(places, low, axes, strict=True)]
-    W = lax.pad(W, jnp.zeros((), W.dtype), [(a, b, 0) for a, b in zip(low, high, strict=True)] + [(0, 0, 0)] * 2)
-    W = W.reshape(*(n for q, axis in zip(places, axes, strict=True) for n in (q, axis.stride)), *W.shape[-2:])
-    rank = len(axes)
-    W = W.transpose(*(2 * k for k in inner), 2 * rank, *(2 * k + 1 for k in inner), 2 * rank + 1)
-    W = jnp.flip(W, tuple(inner)).reshape(*places, x.shape[-1], -1)
-    steps = [-(-axis.inputs // axis.stride) for axis in axes]
-    sides = [(b, j + q - 1 - n - b, 0) for b, j, q, n in zip(last, steps, places, x.shape[1:-1], strict=True)]
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *sides, (0, 0, 0)])  # some are negative
-    y = _convolved(x, W, 1, padding=[(0, 0)] * rank, window_strides=[1] * rank)
-    y = y.reshape(*y.shape[:-1], *(axis.stride for axis in axes), -1)
-    y = y.transpose(0, *(n for k in inner for n in (1 + k, 1 + rank + k)), 2 * rank + 1)
-    y = y.reshape(len(x), *(j * axis.stride for j, axis in zip(steps, axes, strict=True)), -1)
-    return y[(slice(None), *(slice(axis.inputs) for axis in axes))]
 
 
 def _convolved(x: Any, W: Any, groups: int, **windows: Any) -> Any:

@@ -117,8 +117,8 @@ def has_scan_kernel(
 
 
 def scan(graph: Graph, nodes: Sequence[Node], call: CompositeCall, seed: int) -> tuple[Node, list[int], Settings]:
-    """The node whose weights multiply the state, the values that a scan reads, and its settings; its cell is
-    None if that is none of CELLS.
+    """The node whose weights multiply the state, the values that a scan reads, and its settings;
+    its cell is None if that is none of CELLS.
     """
     layer: Any = call.layer
     sums, state = nodes[0], next(node for node in nodes if isinstance(node.layer, StateSums))
