@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,13 @@ from chainrule.data.dataset import prepare
 from chainrule.data.places import Place
 from chainrule.data.preparation import Preparation
 from chainrule.data.source import Source
+from chainrule.data.streamed import divisions
 from chainrule.data.streamed.array_files import ArrayFiles
 from chainrule.data.streamed.divisions import Division
 from chainrule.errors import DataError
 from chainrule.rows import Stored
 
-BYTES = 1 << 20
+BYTES = 1 << 17
 """The bytes of a file that are read and prepared at a time, so that they stay in the processor's
 cache.
 """
@@ -93,28 +94,36 @@ class ArraySamples:
         out = self.empty(max(stop - start, 0)) if out is None else out
         if start >= stop:
             return out
-        first, last = self._rows[np.array([start, stop - 1])].tolist()
         done = 0
-        for row in range(first, last + 1, self._step):
-            end = min(row + self._step, last + 1)
-            own = self.division.sets(row, end) == self.set
-            if not own.any():
-                continue
-            found = self._read(row, end, own)
-            for to, part in zip(out.part(done, done + len(found.x)), found, strict=True):
+        for row, places in self._parts(start, stop):
+            found = self._read(row, places)
+            for to, part in zip(out.part(done, done + len(places)), found, strict=True):
                 _copy(part, to)
-            done += len(found.x)
+            done += len(places)
         return out
 
-    def _read(self, start: int, stop: int, own: Array) -> Samples:
-        """Those of these rows of the files that are of this set."""
-        x, y, weight = self._raw(start, stop)
-        if own.all():
-            return self._samples(start, x, y, weight)
+    def _parts(self, start: int, stop: int) -> Iterator[tuple[int, Array]]:
+        """These samples, some at a time: the first one's row in the files, and the places of all from
+        there on, among which are rows of other sets.
+        """
+        starts = self.division.starts[:, self.set]
+        while start < stop:
+            group = int(np.searchsorted(starts, start, side="right")) - 1
+            end = min(stop, int(starts[group + 1]), start + self._step)
+            rows = _rows_of(self.division, self.set, group)[start - starts[group] : end - starts[group]]
+            yield int(rows[0]) + group * divisions.GROUP, rows - rows[0]
+            start = end
+
+    def _read(self, first: int, places: Array) -> Samples:
+        """The rows of the files in these places from this row on."""
+        x, y, weight = self._raw(first, first + int(places[-1]) + 1)
+        if len(places) == len(x):
+            return self._samples(first, x, y, weight)
         try:
-            return self._samples(start, x[own], y[own], None if weight is None else weight[own])
+            each = (None if one is None else one.take(places, axis=0) for one in (x, y, weight))
+            return self._samples(first, *each)  # type: ignore[arg-type]
         except DataError:
-            self._samples(start, x, y, weight)  # whose message counts the rows as the file does
+            self._samples(first, x, y, weight)  # whose message counts the rows as the file does
             raise
 
     def take(self, rows: Array) -> Samples:
@@ -163,6 +172,14 @@ class ArraySamples:
             return Samples(x, y, weight)
         source = Source(Place(self.files.name, first), x, y, weight=weight, samples=self.files.samples)
         return prepare(self.preparation, source)
+
+
+@lru_cache(maxsize=256)
+def _rows_of(division: Division, part: int, group: int) -> Array:
+    """The rows of a group that are of a set, from the group's first on."""
+    first = group * divisions.GROUP
+    own = division.sets(first, min(first + divisions.GROUP, division.rows)) == part
+    return np.flatnonzero(own).astype(np.int32)
 
 
 def _copy(part: Any, to: Any) -> None:
