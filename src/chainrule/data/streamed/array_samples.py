@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -13,6 +13,7 @@ from chainrule.arrays import CHUNK_BYTES, Array, Samples, Scaled, Shape, row_byt
 from chainrule.data.dataset import prepare
 from chainrule.data.places import Place
 from chainrule.data.preparation import Preparation
+from chainrule.data.prepared import prepared
 from chainrule.data.source import Source
 from chainrule.data.streamed import divisions
 from chainrule.data.streamed.array_files import ArrayFiles
@@ -80,7 +81,7 @@ class ArraySamples:
     @cached_property
     def _first(self) -> Samples:
         """The first sample of all, of which the others have the shape and the types."""
-        return self._samples(0, *self._raw(0, 1))
+        return self._prepared(0, *self._raw(0, 1))
 
     def empty(self, rows: int) -> Samples:
         """Room for so many samples."""
@@ -167,7 +168,15 @@ class ArraySamples:
 
     def _samples(self, first: int, x: Array, y: Array, weight: Array | None) -> Samples:
         """Rows of the files, from this one on, as the network and the loss take them."""
-        weight = None if weight is None else weight.astype(np.float64)
+        of_bytes = self._first.x
+        if self.preparation is None or not isinstance(of_bytes, Scaled) or x.shape[1:] != of_bytes.shape[1:]:
+            return self._prepared(first, x, y, weight)
+        targets = self.preparation.target.encode(y, Place(self.files.name, first))  # the pictures are as they are
+        return Samples(replace(of_bytes, raw=prepared(x)), prepared(targets), _as_weights(weight))
+
+    def _prepared(self, first: int, x: Array, y: Array, weight: Array | None) -> Samples:
+        """The same, by the whole preparation."""
+        weight = _as_weights(weight)
         if self.preparation is None:
             return Samples(x, y, weight)
         source = Source(Place(self.files.name, first), x, y, weight=weight, samples=self.files.samples)
@@ -180,6 +189,10 @@ def _rows_of(division: Division, part: int, group: int) -> Array:
     first = group * divisions.GROUP
     own = division.sets(first, min(first + divisions.GROUP, division.rows)) == part
     return np.flatnonzero(own).astype(np.int32)
+
+
+def _as_weights(weight: Array | None) -> Array | None:
+    return None if weight is None else weight.astype(np.float64)
 
 
 def _copy(part: Any, to: Any) -> None:
