@@ -225,7 +225,8 @@ class Preparation:
         step = max(1, PART // max(1, math.prod(self.shape)))
         with np.errstate(over="ignore"):  # checked next
             for k in range(0, len(raw), step):
-                x[k : k + step] = (raw[k : k + step].astype(np.float64) - self.mean) / self.deviation
+                values = np.subtract(raw[k : k + step], self.mean, dtype=np.float64)
+                x[k : k + step] = np.divide(values, self.deviation, out=values)
         return x
 
     def _sequences(self, raw: Array, source: Source) -> Array:

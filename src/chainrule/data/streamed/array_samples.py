@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,15 @@ from chainrule.arrays import CHUNK_BYTES, Array, Samples, Scaled, Shape, row_byt
 from chainrule.data.dataset import prepare
 from chainrule.data.places import Place
 from chainrule.data.preparation import Preparation
+from chainrule.data.prepared import prepared
 from chainrule.data.source import Source
+from chainrule.data.streamed import divisions
 from chainrule.data.streamed.array_files import ArrayFiles
 from chainrule.data.streamed.divisions import Division
 from chainrule.errors import DataError
 from chainrule.rows import Stored
 
-BYTES = 1 << 20
+BYTES = 1 << 17
 """The bytes of a file that are read and prepared at a time, so that they stay in the processor's
 cache.
 """
@@ -79,7 +81,7 @@ class ArraySamples:
     @cached_property
     def _first(self) -> Samples:
         """The first sample of all, of which the others have the shape and the types."""
-        return self._samples(0, *self._raw(0, 1))
+        return self._prepared(0, *self._raw(0, 1))
 
     def empty(self, rows: int) -> Samples:
         """Room for so many samples."""
@@ -93,28 +95,36 @@ class ArraySamples:
         out = self.empty(max(stop - start, 0)) if out is None else out
         if start >= stop:
             return out
-        first, last = self._rows[np.array([start, stop - 1])].tolist()
         done = 0
-        for row in range(first, last + 1, self._step):
-            end = min(row + self._step, last + 1)
-            own = self.division.sets(row, end) == self.set
-            if not own.any():
-                continue
-            found = self._read(row, end, own)
-            for to, part in zip(out.part(done, done + len(found.x)), found, strict=True):
+        for row, places in self._parts(start, stop):
+            found = self._read(row, places)
+            for to, part in zip(out.part(done, done + len(places)), found, strict=True):
                 _copy(part, to)
-            done += len(found.x)
+            done += len(places)
         return out
 
-    def _read(self, start: int, stop: int, own: Array) -> Samples:
-        """Those of these rows of the files that are of this set."""
-        x, y, weight = self._raw(start, stop)
-        if own.all():
-            return self._samples(start, x, y, weight)
+    def _parts(self, start: int, stop: int) -> Iterator[tuple[int, Array]]:
+        """These samples, some at a time: the first one's row in the files, and the places of all from
+        there on, among which are rows of other sets.
+        """
+        starts = self.division.starts[:, self.set]
+        while start < stop:
+            group = int(np.searchsorted(starts, start, side="right")) - 1
+            end = min(stop, int(starts[group + 1]), start + self._step)
+            rows = _rows_of(self.division, self.set, group)[start - starts[group] : end - starts[group]]
+            yield int(rows[0]) + group * divisions.GROUP, rows - rows[0]
+            start = end
+
+    def _read(self, first: int, places: Array) -> Samples:
+        """The rows of the files in these places from this row on."""
+        x, y, weight = self._raw(first, first + int(places[-1]) + 1)
+        if len(places) == len(x):
+            return self._samples(first, x, y, weight)
         try:
-            return self._samples(start, x[own], y[own], None if weight is None else weight[own])
+            each = (None if one is None else one.take(places, axis=0) for one in (x, y, weight))
+            return self._samples(first, *each)  # type: ignore[arg-type]
         except DataError:
-            self._samples(start, x, y, weight)  # whose message counts the rows as the file does
+            self._samples(first, x, y, weight)  # whose message counts the rows as the file does
             raise
 
     def take(self, rows: Array) -> Samples:
@@ -158,11 +168,31 @@ class ArraySamples:
 
     def _samples(self, first: int, x: Array, y: Array, weight: Array | None) -> Samples:
         """Rows of the files, from this one on, as the network and the loss take them."""
-        weight = None if weight is None else weight.astype(np.float64)
+        of_bytes = self._first.x
+        if self.preparation is None or not isinstance(of_bytes, Scaled) or x.shape[1:] != of_bytes.shape[1:]:
+            return self._prepared(first, x, y, weight)
+        targets = self.preparation.target.encode(y, Place(self.files.name, first))  # the pictures are as they are
+        return Samples(replace(of_bytes, raw=prepared(x)), prepared(targets), _as_weights(weight))
+
+    def _prepared(self, first: int, x: Array, y: Array, weight: Array | None) -> Samples:
+        """The same, by the whole preparation."""
+        weight = _as_weights(weight)
         if self.preparation is None:
             return Samples(x, y, weight)
         source = Source(Place(self.files.name, first), x, y, weight=weight, samples=self.files.samples)
         return prepare(self.preparation, source)
+
+
+@lru_cache(maxsize=256)
+def _rows_of(division: Division, part: int, group: int) -> Array:
+    """The rows of a group that are of a set, from the group's first on."""
+    first = group * divisions.GROUP
+    own = division.sets(first, min(first + divisions.GROUP, division.rows)) == part
+    return np.flatnonzero(own).astype(np.int32)
+
+
+def _as_weights(weight: Array | None) -> Array | None:
+    return None if weight is None else weight.astype(np.float64)
 
 
 def _copy(part: Any, to: Any) -> None:
