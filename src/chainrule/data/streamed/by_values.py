@@ -303,7 +303,7 @@ class Groups:
 
 
 def _write(path: Path, rows: int, division: _Divided) -> tuple[list[int], list[Any]]:
-    """Write the set of each row; returns how many rows each set has, and its first value in order."""
+    """Write the set of each row; returns how many rows each set has, and its earliest value."""
     sizes = np.zeros(3, np.int64)
     first: list[Any] = [None] * 3
     with path.open("wb") as file:

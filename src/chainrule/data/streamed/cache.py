@@ -235,7 +235,7 @@ def save_progress(building: Path, progress: Mapping[str, Any]) -> None:
     write(building / PROGRESS, json.dumps(progress).encode())
 
 
-def write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes | memoryview) -> None:
     """Write a file that is whole or not there."""
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
