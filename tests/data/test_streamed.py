@@ -370,7 +370,7 @@ def test_a_run_on_a_streamed_table_is_used_and_resumed_on_the_command_line(folde
     frame()[:3].write_parquet(folder / "part-1.parquet")
     capsys.readouterr()
     assert cli.run(["train", "--resume", "run", "--epochs", "3"]) == 2
-    assert "the file part-1.parquet has another size, or was written later" in capsys.readouterr().err
+    assert "the file part-1.parquet has another size, or was written at another time" in capsys.readouterr().err
     assert cli.run(["cache", "--clear"]) == 0
 
 

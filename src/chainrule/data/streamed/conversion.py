@@ -19,7 +19,7 @@ from chainrule.data.barrier import guarded
 from chainrule.data.columns import kind_of
 from chainrule.data.formats import COMPRESSED, opened
 from chainrule.data.streamed import cache
-from chainrule.data.streamed.table_files import MOST_ROWS, Stamp, TableFiles, stamp_of
+from chainrule.data.streamed.table_files import MOST_ROWS, Stamp, TableFiles, check_unchanged, stamp_of
 from chainrule.data.tables import LEADING_ZERO, read_csv
 from chainrule.errors import DataError
 
@@ -113,15 +113,16 @@ class Pass:
         unsaved = 0
         for number in range(self.file, len(paths)):
             path = paths[number]
-            for frame in _frames(path, texts, self.done):
-                if len(frame):
-                    self._add(folder, number, paths, frame, texts)
-                self.done, unsaved = self.done + 1, unsaved + 1
-                if unsaved >= SAVED_EVERY:
-                    save()
-                    unsaved = 0
-            if stamp_of(path) != stamps[number]:
-                raise DataError(f"{path}: it has changed while it was read; start again")
+            try:
+                for frame in _frames(path, texts, self.done):
+                    if len(frame):
+                        self._add(folder, number, paths, frame, texts)
+                    self.done, unsaved = self.done + 1, unsaved + 1
+                    if unsaved >= SAVED_EVERY:
+                        save()
+                        unsaved = 0
+            finally:
+                check_unchanged(path, stamps[number])
             self.file, self.done = number + 1, 0
         if not self.pieces:
             raise DataError(f"{paths[0]}: there is a header but no rows")

@@ -137,33 +137,39 @@ class TableFiles:
     def verify(self) -> None:
         """Raise DataError for a file that was changed or removed since it was listed."""
         for path, stamp in dict(zip(self.paths, self.stamps, strict=True)).items():
-            if stamp_of(path) != stamp:
-                raise DataError(f"{path}: it has changed since it was first read; restore it, or train again")
+            check_unchanged(path, stamp)
 
     def blocks(self, columns: Sequence[str] | None = None, start: int = 0) -> Iterator[tuple[int, Place, pl.DataFrame]]:
         """The rows from `start` on, block by block: the number of the first row, the file with that
         row in it, and the rows. A block is from one file.
+
+        Raises DataError for a file that can't be read, or that has changed: also after the last
+        block, so that nothing is kept of files that changed meanwhile.
         """
         step = max(FEWEST_ROWS, min(MOST_ROWS, CELLS // max(1, len(columns or self.columns))))
         for k, (path, first, end) in enumerate(zip(self.paths, self.starts, self.starts[1:], strict=False)):
             if end <= start:
                 continue
-            if stamp_of(path) != self.stamps[k]:
-                raise DataError(f"{path}: it has changed while it was read; start again")
+            check_unchanged(path, self.stamps[k])
             for row in range(int(max(first, start)), int(end), step):
                 within = row - int(first)
                 count = min(step, int(end) - row)
                 yield row, Place(str(path), int(self.before[k]) + within), self._read(k, within, count, columns)
+        self.verify()
 
     def _read(self, k: int, first: int, count: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Some rows of a file, with NaN, which is missing, as null in no column: as they are."""
         path, wanted = self.read_from[k], list(columns or self.columns)
         told = {} if self.of_folders is None else self.of_folders.row(k, named=True)
         own = [column for column in wanted if column not in told] or [c for c in self.columns if c not in told][:1]
-        with guarded(f"{self.paths[k]}: it can't be read; is it damaged?"):
-            frame = _scan(path).select(own).slice(first, count).collect()
-        if len(frame) != count:
-            raise DataError(f"{self.paths[k]}: it has changed since it was first read; restore it, or train again")
+        try:
+            with guarded(f"{self.paths[k]}: it can't be read; is it damaged?"):
+                frame = _scan(path).select(own).slice(first, count).collect()
+            if len(frame) != count:
+                raise DataError(f"{self.paths[k]}: it has fewer rows than it says; is it damaged?")
+        except DataError:
+            check_unchanged(self.paths[k], self.stamps[k])
+            raise
         others: Any = {
             c: self.schema[c] for c in own if self.schema[c].is_numeric() and frame[c].dtype != self.schema[c]
         }
@@ -204,6 +210,12 @@ def stamp_of(path: Path) -> Stamp:
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror}); check its permissions") from None
     return status.st_size, status.st_mtime_ns
+
+
+def check_unchanged(path: Path, stamp: Stamp) -> None:
+    """Raise DataError for a file that was changed or removed since it had this stamp."""
+    if stamp_of(path) != stamp:
+        raise DataError(f"{path}: it has changed since it was first read; restore it, or train again")
 
 
 def _scan(path: Path) -> pl.LazyFrame:
