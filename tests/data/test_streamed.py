@@ -391,5 +391,26 @@ def test_a_run_on_a_streamed_table_is_used_and_resumed_on_the_command_line(folde
     frame()[:3].write_parquet(folder / "part-1.parquet")
     capsys.readouterr()
     assert cli.run(["train", "--resume", "run", "--epochs", "3"]) == 2
-    assert "the file part-1.parquet has another size, or was written later" in capsys.readouterr().err
+    assert "the file part-1.parquet has another size, or was written at another time" in capsys.readouterr().err
     assert cli.run(["cache", "--clear"]) == 0
+
+
+def test_files_with_other_types_and_orders_of_columns(tmp_path, monkeypatch):
+    """Whole numbers in one file and fractions in another are fractions, as in memory."""
+    (tmp_path / "sales").mkdir()
+    table = frame(300).select("price", "up", "new", "y")
+    table[:100].with_columns(pl.col("price").cast(pl.Int32)).write_parquet(tmp_path / "sales" / "0.parquet")
+    table[:0].write_parquet(tmp_path / "sales" / "1.parquet")
+    table[100:].select("y", "new", "up", "price").write_parquet(tmp_path / "sales" / "2.parquet")
+    data = load(tmp_path / "sales", target="y", memory=SMALL)
+    assert data.source.features[[0, 250]]["price"].to_list() == [int(table["price"][0]), table["price"][250]]
+    with pytest.raises(DataError, match=r"1\.parquet: there is a header but no rows"):
+        load(tmp_path / "sales", target="y")
+    table.with_columns(pl.col("price").cast(pl.String)).write_parquet(tmp_path / "sales" / "1.parquet")
+    problem = "1.parquet, column 'price': its values are String, but Int32 in"
+    with pytest.raises(DataError, match=re.escape(problem)):
+        load(tmp_path / "sales", target="y", memory=SMALL)
+    for content in (b"", b"PAR1 but no more", (tmp_path / "sales" / "0.parquet").read_bytes()[:-700]):
+        (tmp_path / "sales" / "1.parquet").write_bytes(content)
+        with pytest.raises(DataError, match=r"1\.parquet: .*Parquet"):
+            load(tmp_path / "sales", target="y", memory=SMALL)

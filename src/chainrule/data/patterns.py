@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from chainrule.data.barrier import FILE, check_budget
 from chainrule.data.columns import kind_of
 from chainrule.data.formats import KNOWN, PICTURES, is_table, read_bytes, read_frame
+from chainrule.data.partitions import partitions, with_columns
 from chainrule.data.source import fingerprint
 from chainrule.errors import DataError
 
@@ -55,8 +56,13 @@ def names(what: str | Path) -> tuple[str, ...]:
     in a folder; empty for a single file.
     """
     path = Path(what)
-    root = path if path.is_dir() else _root(path)
+    root = root_of(path)
     return tuple(str(one.relative_to(root)) for one in matching(path)) if is_several(path) else ()
+
+
+def root_of(what: Path) -> Path:
+    """The folder that all files of a pattern, or in a folder, are in; that of a single file."""
+    return what if what.is_dir() else _root(what) if is_pattern(what) else what.parent
 
 
 def _root(pattern: Path) -> Path:
@@ -113,17 +119,22 @@ def _read_each(
     """The table in each file, with the columns in the order of the first, and its fingerprint."""
     frames: list[pl.DataFrame] = []
     prints: list[str] = []
-    for path in paths:
+    first: list[str] = []
+    of_folders = partitions(paths, root_of(pattern))
+    if hashes and of_folders.width:
+        prints.append(fingerprint(repr(of_folders.rows()).encode()))
+    for k, path in enumerate(paths):
         content = read_bytes(path)
         prints.append(fingerprint(content) if hashes else "")
         frame = read_frame(path, content, texts=texts)
-        first = frames[0].columns if frames else frame.columns
+        first = first or frame.columns
         for there, here, what in ((first, frame.columns, "has no"), (frame.columns, first, "has another")):
             missing = [column for column in there if column not in here]
             if missing:
                 raise DataError(f"{path}: it {what} column {missing[0]!r}, unlike {paths[0]}; correct the file")
-        frames.append(frame.select(first))
-        check_budget(str(pattern), sum(map(len, frames)), len(first), FILE)
+        told = of_folders.row(k, named=True) if of_folders.width else {}
+        frames.append(with_columns(frame.select(first), told, of_folders.schema))
+        check_budget(str(pattern), sum(map(len, frames)), frames[0].width, FILE)
     return frames, prints
 
 

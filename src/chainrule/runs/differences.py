@@ -141,7 +141,7 @@ def _changed_files(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     if new := [name for name in now if name not in then]:
         return f"the file {new[0]} is new"
     changed = [name for name in then if then[name] != now[name]]
-    return f"the file {changed[0]} has another size, or was written later" if changed else ""
+    return f"the file {changed[0]} has another size, or was written at another time" if changed else ""
 
 
 def _rows(before: int, now: int) -> str:

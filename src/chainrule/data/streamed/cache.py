@@ -26,7 +26,7 @@ from chainrule.errors import DataError, setting
 FORMAT = 1
 """Another format is another key."""
 
-ABOUT, PROGRESS, BUILDING, LOCK = "about.json", "progress.json", ".building", ".lock"
+ABOUT, PROGRESS, BUILDING, LOCK, PARTIAL = "about.json", "progress.json", ".building", ".lock", ".partial"
 
 RESERVE = 500_000_000
 """The bytes of a disk that the cache leaves free."""
@@ -197,6 +197,8 @@ def kept(key: str, needed: int, bound: int | None, build: Callable[[Path, dict[s
             building.mkdir(exist_ok=True)
             _make_room(needed, bound, building)
             about = build(building, _progress(building))
+            for partial in building.glob("*" + PARTIAL):  # of a process that was killed
+                partial.unlink()
             about = {**about, "files": {path.name: path.stat().st_size for path in building.iterdir()
                                         if path.name != PROGRESS}}  # fmt: skip
             write(building / ABOUT, json.dumps(about).encode())
@@ -235,14 +237,18 @@ def save_progress(building: Path, progress: Mapping[str, Any]) -> None:
     write(building / PROGRESS, json.dumps(progress).encode())
 
 
-def write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes | memoryview) -> None:
     """Write a file that is whole or not there."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def most(chosen: int | str | None) -> int | None:

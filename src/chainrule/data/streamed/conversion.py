@@ -7,8 +7,9 @@ is of different kinds in different pieces is text in all of them, as it is in me
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ from chainrule.data.columns import converted as as_numbers
 from chainrule.data.columns import kind_of
 from chainrule.data.formats import COMPRESSED, opened
 from chainrule.data.streamed import cache
-from chainrule.data.streamed.table_files import MOST_ROWS, TableFiles, stamp_of
+from chainrule.data.streamed.progress import Watch, watch_of
+from chainrule.data.streamed.table_files import MOST_ROWS, Stamp, TableFiles, check_unchanged, stamp_of
 from chainrule.data.tables import LEADING_ZERO, NO_VALUES, read_csv
 from chainrule.errors import DataError
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 24
 """The bytes of text that are parsed at a time, about."""
+
+SAVED_EVERY = 8
+"""The pieces after which it is saved how far converting has come."""
 
 NEARLY, FEW = 0.9, 10
 """The share of numbers among the cells of a column from which on other cells are mistakes, if there
@@ -48,7 +53,7 @@ class Cells:
 
     known: int = 0
     numbers: int = 0
-    different: set[float] = field(default_factory=set)
+    different: list[float] = field(default_factory=list)
     codes: bool = False
 
     def add(self, column: pl.Series) -> None:
@@ -57,7 +62,7 @@ class Cells:
         numbers = as_numbers(texts, "number").drop_nulls()
         self.known, self.numbers = self.known + len(texts), self.numbers + len(numbers)
         if len(self.different) <= FEW:
-            self.different |= {*numbers.unique()[: FEW + 1].to_list()}
+            self.different = [*{*self.different, *numbers.unique()[: FEW + 1].to_list()}]
         self.codes = self.codes or bool(texts.str.contains(LEADING_ZERO).any())
 
     @property
@@ -80,15 +85,21 @@ def converted(name: str, paths: list[Path], texts: Collection[str] = ()) -> Tabl
     size = sum(size for size, _ in stamps)
     key = cache.key_of("csv", [str(path.absolute()) for path in paths], stamps, sorted(texts))
 
-    def build(folder: Path, _: Mapping[str, Any]) -> dict[str, Any]:
-        pieces, kinds = _convert(folder, paths, texts)
-        mixed = {column for column, found in kinds.items() if len(set(found)) > 1}
-        cells = {column: Cells() for column in mixed}
+    def build(folder: Path, progress: Mapping[str, Any]) -> dict[str, Any]:
+        source = {"source": str(Path(name).absolute())}
+        passes = [Pass.of(one) for one in progress.get("passes", ())] or [Pass()]
+
+        def save() -> None:
+            cache.save_progress(folder, {**source, "passes": [asdict(one) for one in passes]})
+
+        passes[0].convert(folder, paths, stamps, texts, save, watch_of("converting", size))
+        kinds = passes[0].kinds
+        mixed = [column for column, found in kinds.items() if len(set(found)) > 1]
         if mixed:
-            _convert(folder, paths, {*texts, *mixed}, cells)
-        words = [column for column in mixed if cells[column].are_words]
-        about = {"what": "converted CSV files", "source": str(Path(name).absolute())}
-        return {**about, "pieces": pieces, "texts": sorted(words)}
+            passes = passes if len(passes) > 1 else [*passes, Pass(cells={column: Cells() for column in mixed})]
+            passes[1].convert(folder, paths, stamps, {*texts, *mixed}, save, watch_of("converting again", size))
+        words = [column for column in mixed if passes[1].cells[column].are_words]
+        return {"what": "converted CSV files", **source, "pieces": passes[0].pieces, "texts": sorted(words)}
 
     held = cache.kept(key, size // 2, None, build)
     about = cache.about(held.path)
@@ -104,32 +115,74 @@ def _name(piece: int) -> str:
     return f"piece-{piece:06}.parquet"
 
 
-def _convert(
-    folder: Path, paths: list[Path], texts: Collection[str], cells: Mapping[str, Cells] | None = None
-) -> tuple[list[tuple[int, int, int]], dict[str, list[str]]]:
-    """Write all pieces; returns the file, the rows before it and the rows of each, and of which
-    kind each column is in each piece that has values of it. `cells` counts those of its columns.
+@dataclass
+class Pass:
+    """A pass over all files, which writes each piece of them, and goes on where it was interrupted.
+
+    Attributes:
+        file: the file that is read
+        done: the pieces of its text that are converted
+        pieces: of each that has rows the file, the rows before it and its rows
+        kinds: of which kind each column is in each piece that has values of it
+        columns: those of the first file
+        cells: what there is in the columns that are left as text because they were mixed
     """
-    pieces: list[tuple[int, int, int]] = []
-    kinds: dict[str, list[str]] = {}
-    columns: list[str] = []
-    for number, path in enumerate(paths):
-        first = 0
-        for frame in _frames(path, texts):
-            columns = columns or frame.columns
-            _check_columns(path, frame, columns, paths[0])
-            for column in frame.iter_columns():
-                if column.null_count() < len(column):
-                    kinds.setdefault(column.name, []).append(str(kind_of(column)))
-                if cells is not None and column.name in cells:
-                    cells[column.name].add(column)
-            file = folder / _name(len(pieces))
-            frame.select(columns).write_parquet(file, compression_level=1, row_group_size=MOST_ROWS)
-            pieces.append((number, first, len(frame)))
-            first += len(frame)
-    if not pieces:
-        raise DataError(f"{paths[0]}: there is a header but no rows")
-    return pieces, kinds
+
+    file: int = 0
+    done: int = 0
+    pieces: list[list[int]] = field(default_factory=list)
+    kinds: dict[str, list[str]] = field(default_factory=dict)
+    columns: list[str] = field(default_factory=list)
+    cells: dict[str, Cells] = field(default_factory=dict)
+
+    @staticmethod
+    def of(saved: dict[str, Any]) -> Pass:
+        """A pass as it was saved."""
+        return Pass(**{**saved, "cells": {column: Cells(**one) for column, one in saved["cells"].items()}})
+
+    def convert(
+        self, folder: Path, paths: list[Path], stamps: list[Stamp], texts: Collection[str], save: Callable[[], None],
+        watch: Watch | None,
+    ) -> None:  # fmt: skip
+        """Write the pieces that are not written yet; `save` is called after some of them, and
+        `watch` is told how many bytes have been read.
+
+        Raises DataError, with file and line, for what can't be read.
+        """
+        unsaved = 0
+        for number in range(self.file, len(paths)):
+            path = paths[number]
+            try:
+                for frame, read in _frames(path, texts, self.done):
+                    if len(frame):
+                        self._add(folder, number, paths, frame)
+                    if watch is not None:
+                        watch(sum(size for size, _ in stamps[:number]) + min(read, stamps[number][0]))
+                    self.done, unsaved = self.done + 1, unsaved + 1
+                    if unsaved >= SAVED_EVERY:
+                        save()
+                        unsaved = 0
+            finally:
+                check_unchanged(path, stamps[number])
+            self.file, self.done = number + 1, 0
+        if not self.pieces:
+            raise DataError(f"{paths[0]}: there is a header but no rows")
+        save()
+
+    def _add(self, folder: Path, number: int, paths: list[Path], frame: pl.DataFrame) -> None:
+        self.columns = self.columns or frame.columns
+        _check_columns(paths[number], frame, self.columns, paths[0])
+        for column in frame.iter_columns():
+            if column.null_count() < len(column):
+                self.kinds.setdefault(column.name, []).append(str(kind_of(column)))
+            if column.name in self.cells:
+                self.cells[column.name].add(column)
+        content = BytesIO()
+        frame.select(self.columns).write_parquet(content, compression_level=1, row_group_size=MOST_ROWS)
+        cache.write(folder / _name(len(self.pieces)), content.getbuffer())
+        before = self.pieces[-1] if self.pieces else [number, 0, 0]
+        first = before[1] + before[2] if before[0] == number else 0
+        self.pieces.append([number, first, len(frame)])
 
 
 def _check_columns(path: Path, frame: pl.DataFrame, columns: list[str], first: Path) -> None:
@@ -139,20 +192,24 @@ def _check_columns(path: Path, frame: pl.DataFrame, columns: list[str], first: P
             raise DataError(f"{path}: it {what} column {missing[0]!r}, unlike {first}; correct the file")
 
 
-def _frames(path: Path, texts: Collection[str]) -> Iterator[pl.DataFrame]:
-    """The rows of a file, piece by piece."""
+def _frames(path: Path, texts: Collection[str], skipped: int) -> Iterator[tuple[pl.DataFrame, int]]:
+    """The rows of a file, piece by piece, without so many pieces that are known; each with the
+    bytes of the file that are read by then.
+    """
+    stamp_of(path)  # a missing file is told apart from a damaged one
     with guarded(f"{path}: it can't be read; is it damaged?"), path.open("rb") as raw:
         file = opened(path, raw) if path.suffix.lower() in COMPRESSED else raw
         header = file.readline()
+        if not header.strip():
+            raise DataError(f"{path}: it is empty; remove it, or write the names of its columns into it")
         lines = 1
-        for piece in _pieces(path, file):
-            try:
-                frame = read_csv(path, header + piece, texts=texts)
-            except DataError as error:
-                raise DataError(_shifted(str(error), path, lines - 1)) from None
+        for k, piece in enumerate(_pieces(path, file)):
+            if k >= skipped:
+                try:
+                    yield read_csv(path, header + piece, texts=texts), raw.tell()
+                except DataError as error:
+                    raise DataError(_shifted(str(error), path, lines - 1)) from None
             lines += piece.count(b"\n")
-            if len(frame):
-                yield frame
 
 
 def _shifted(message: str, path: Path, lines: int) -> str:

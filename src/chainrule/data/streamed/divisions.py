@@ -1,10 +1,11 @@
 """Which rows are for training, validation and test, without an array of all of them.
 
-By chance and in order, rows are divided by their numbers, group by group, each of GROUP consecutive
-rows. By chance, each group is divided by a permutation of its own, keyed by the seed and the group's
-number; the number of rows that a group has in each set is such that all groups before it have the
-wanted shares, rounded. So the sets have exactly the wanted sizes, and which set a row is in follows
-from its number and the seed. Other than in memory, classes keep their proportions by chance alone.
+By chance and in order, rows are divided by their numbers, group by group, each of GROUP
+consecutive rows. By chance, each group is divided by a permutation of its own, keyed by the seed
+and the group's number; the number of rows that a group has in each set is such that all groups
+before it have the wanted shares, rounded. So the sets have exactly the wanted sizes, and which set
+a row is in follows from its number and the seed. Other than in memory, classes keep their
+proportions by chance alone.
 
 By time and by group, the set of each row is kept in a file of the cache (`by_values`).
 """

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.arrays import Array
+from chainrule.data import patterns
 from chainrule.data.barrier import guarded
 from chainrule.data.formats import KINDS, check_start
+from chainrule.data.partitions import partitions, with_columns
 from chainrule.data.places import Place
 from chainrule.errors import DataError
 
@@ -45,13 +47,15 @@ class TableFiles:
         paths: the files
         stamps: (files, 2) their sizes and times when they were listed
         rows: (files,) how many rows each has
-        schema: the types of the columns of the first file
-        columns: the names of its columns, in their order in the first file
+        schema: the types of the columns, which hold the numbers of all files
+        columns: the names of the columns, in their order in the first file, after those that the
+            names of folders tell
         read_from: the files that are read instead, if the files themselves are CSV: their
             conversions in the cache, of which there may be several for each
         before: (files,) the rows of the same CSV file that are in earlier conversions
         texts: columns of text that are no numbers
         held: what keeps the conversions in the cache
+        of_folders: (files, columns) the columns that the names of folders tell
     """
 
     name: str
@@ -64,6 +68,7 @@ class TableFiles:
     before: Array
     texts: frozenset[str] = frozenset()
     held: Any = field(default=None, repr=False)
+    of_folders: Any = field(default=None, repr=False)
 
     @staticmethod
     def of(
@@ -80,18 +85,25 @@ class TableFiles:
         Raises DataError for a file that can't be read, or that has other columns than the first.
         """
         stamps, read_from = stamps or tuple(map(stamp_of, paths)), read_from or paths
-        rows, first = [], None
+        told = partitions(paths, patterns.root_of(Path(name)))
+        rows: list[int] = []
+        schemas: list[Any] = []
         for path, file in zip(paths, read_from, strict=True):
             schema, count = _about(file)
-            if first is None:
-                first = schema
-            _check_columns(path, schema, paths[0], first)
+            if schema not in schemas:
+                schemas.append(schema)
+                _check_columns(path, schema, paths[0], schemas[0])
             rows.append(count)
-        if first is None or not sum(rows):
+        if not sum(rows):
             raise DataError(f"{name}: there is a header but no rows")
+        told = told.drop(column for column in told.columns if column in schemas[0])
+        types = {**told.schema, **_common(schemas)}
         before = np.zeros(len(rows), np.int64) if before is None else before
-        columns, of = tuple(first), tuple(read_from)
-        return TableFiles(name, tuple(paths), stamps, np.array(rows), first, columns, of, before, texts, held)
+        columns, of = tuple(types), tuple(read_from)
+        return TableFiles(
+            name, tuple(paths), stamps, np.array(rows), types, columns, of, before, texts, held,
+            told if told.width else None,
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -112,7 +124,8 @@ class TableFiles:
         names = list(self.named_stamps)
         types = [(column, str(self.schema[column])) for column in self.columns]
         about = [names, self.stamps, types, self.rows.tolist()]
-        return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+        about += [] if self.of_folders is None else [self.of_folders.rows()]
+        return hashlib.sha256(json.dumps(about, default=str).encode()).hexdigest()
 
     @property
     def named_stamps(self) -> dict[str, Stamp]:
@@ -124,32 +137,44 @@ class TableFiles:
     def verify(self) -> None:
         """Raise DataError for a file that was changed or removed since it was listed."""
         for path, stamp in dict(zip(self.paths, self.stamps, strict=True)).items():
-            if stamp_of(path) != stamp:
-                raise DataError(f"{path}: it has changed since it was first read; restore it, or train again")
+            check_unchanged(path, stamp)
 
     def blocks(self, columns: Sequence[str] | None = None, start: int = 0) -> Iterator[tuple[int, Place, pl.DataFrame]]:
         """The rows from `start` on, block by block: the number of the first row, the file with that
         row in it, and the rows. A block is from one file.
+
+        Raises DataError for a file that can't be read, or that has changed: also after the last
+        block, so that nothing is kept of files that changed meanwhile.
         """
         step = max(FEWEST_ROWS, min(MOST_ROWS, CELLS // max(1, len(columns or self.columns))))
         for k, (path, first, end) in enumerate(zip(self.paths, self.starts, self.starts[1:], strict=False)):
             if end <= start:
                 continue
-            if stamp_of(path) != self.stamps[k]:
-                raise DataError(f"{path}: it has changed while it was read; start again")
+            check_unchanged(path, self.stamps[k])
             for row in range(int(max(first, start)), int(end), step):
                 within = row - int(first)
                 count = min(step, int(end) - row)
                 yield row, Place(str(path), int(self.before[k]) + within), self._read(k, within, count, columns)
+        self.verify()
 
     def _read(self, k: int, first: int, count: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Some rows of a file, with NaN, which is missing, as null in no column: as they are."""
-        path = self.read_from[k]
-        with guarded(f"{self.paths[k]}: it can't be read; is it damaged?"):
-            frame = _scan(path).select(list(columns or self.columns)).slice(first, count).collect()
-        if len(frame) != count:
-            raise DataError(f"{self.paths[k]}: it has changed since it was first read; restore it, or train again")
-        return frame
+        path, wanted = self.read_from[k], list(columns or self.columns)
+        told = {} if self.of_folders is None else self.of_folders.row(k, named=True)
+        own = [column for column in wanted if column not in told] or [c for c in self.columns if c not in told][:1]
+        try:
+            with guarded(f"{self.paths[k]}: it can't be read; is it damaged?"):
+                frame = _scan(path).select(own).slice(first, count).collect()
+            if len(frame) != count:
+                raise DataError(f"{self.paths[k]}: it has fewer rows than it says; is it damaged?")
+        except DataError:
+            check_unchanged(self.paths[k], self.stamps[k])
+            raise
+        others: Any = {
+            c: self.schema[c] for c in own if self.schema[c].is_numeric() and frame[c].dtype != self.schema[c]
+        }
+        frame = frame.cast(others) if others else frame
+        return frame if not told else with_columns(frame, told, self.schema).select(wanted)
 
     def __getitem__(self, rows: Any) -> pl.DataFrame:
         """Some rows, by their numbers or a slice."""
@@ -187,6 +212,12 @@ def stamp_of(path: Path) -> Stamp:
     return status.st_size, status.st_mtime_ns
 
 
+def check_unchanged(path: Path, stamp: Stamp) -> None:
+    """Raise DataError for a file that was changed or removed since it had this stamp."""
+    if stamp_of(path) != stamp:
+        raise DataError(f"{path}: it has changed since it was first read; restore it, or train again")
+
+
 def _scan(path: Path) -> pl.LazyFrame:
     import polars as pl
 
@@ -220,6 +251,22 @@ def _check_columns(path: Path, schema: Any, first: Path, expected: Any) -> None:
         if family(dtype) != family(expected[column]):
             problem = f"its values are {dtype}, but {expected[column]} in {first}; write both as the same type"
             raise DataError(f"{path}, column {column!r}: {problem}")
+
+
+def _common(schemas: Sequence[Any]) -> dict[str, Any]:
+    """The type of each column that holds the numbers of all files, as in memory: that of fractions
+    if some are fractions.
+    """
+    import polars as pl
+
+    if len(schemas) == 1:
+        return dict(schemas[0])
+    found = {}
+    for column, dtype in schemas[0].items():
+        others = {schema[column] for schema in schemas} if dtype.is_numeric() else {dtype}
+        empty = [pl.DataFrame(schema={column: other}) for other in others]
+        found[column] = pl.concat(empty, how="vertical_relaxed").schema[column]
+    return found
 
 
 def family(dtype: Any) -> str:
