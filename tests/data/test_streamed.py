@@ -322,6 +322,17 @@ def test_a_text_among_the_numbers_of_a_csv_file_is_an_error_as_in_memory(tmp_pat
         assert uses["few"] == "category"
 
 
+def test_a_category_of_many_values_stays_one_in_any_number_of_rows(folder, monkeypatch):
+    from chainrule.data import columns
+
+    monkeypatch.setattr(columns, "NUMBERS", 40 * ROWS)  # as in a table of a million rows
+    data = load(folder, target="y", memory=SMALL)
+    assert {use.name: use.role for use in data.columns}["shop"] == "category"
+    shop = next(k for k, name in enumerate(data.input_names) if name.startswith("shop"))
+    assert len(np.unique(data.training.x[:][:, shop])) == 2
+    assert len(repr(data.training.x)) < 200
+
+
 def test_what_fits_into_memory_is_read_into_it(folder):
     data = load(folder, target="y", memory="1GB")
     assert not data.training.on_disk

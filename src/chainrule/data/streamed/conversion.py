@@ -19,6 +19,7 @@ from chainrule.data.columns import converted as as_numbers
 from chainrule.data.columns import kind_of
 from chainrule.data.formats import COMPRESSED, opened
 from chainrule.data.streamed import cache
+from chainrule.data.streamed.progress import watch_of
 from chainrule.data.streamed.table_files import MOST_ROWS, TableFiles, stamp_of
 from chainrule.data.tables import LEADING_ZERO, NO_VALUES, read_csv
 from chainrule.errors import DataError
@@ -113,9 +114,13 @@ def _convert(
     pieces: list[tuple[int, int, int]] = []
     kinds: dict[str, list[str]] = {}
     columns: list[str] = []
+    sizes = [path.stat().st_size for path in paths]
+    watch = watch_of("converting" if cells is None else "converting again", sum(sizes))
     for number, path in enumerate(paths):
         first = 0
-        for frame in _frames(path, texts):
+        for frame, read in _frames(path, texts):
+            if watch is not None:
+                watch(sum(sizes[:number]) + min(read, sizes[number]))
             columns = columns or frame.columns
             _check_columns(path, frame, columns, paths[0])
             for column in frame.iter_columns():
@@ -139,8 +144,8 @@ def _check_columns(path: Path, frame: pl.DataFrame, columns: list[str], first: P
             raise DataError(f"{path}: it {what} column {missing[0]!r}, unlike {first}; correct the file")
 
 
-def _frames(path: Path, texts: Collection[str]) -> Iterator[pl.DataFrame]:
-    """The rows of a file, piece by piece."""
+def _frames(path: Path, texts: Collection[str]) -> Iterator[tuple[pl.DataFrame, int]]:
+    """The rows of a file, piece by piece, each with the bytes of the file that are read by then."""
     with guarded(f"{path}: it can't be read; is it damaged?"), path.open("rb") as raw:
         file = opened(path, raw) if path.suffix.lower() in COMPRESSED else raw
         header = file.readline()
@@ -152,7 +157,7 @@ def _frames(path: Path, texts: Collection[str]) -> Iterator[pl.DataFrame]:
                 raise DataError(_shifted(str(error), path, lines - 1)) from None
             lines += piece.count(b"\n")
             if len(frame):
-                yield frame
+                yield frame, raw.tell()
 
 
 def _shifted(message: str, path: Path, lines: int) -> str:

@@ -9,8 +9,8 @@ from chainrule.data.preparation import Preparation
 from chainrule.data.source import Source
 from chainrule.data.streamed.choosing import streamed
 from chainrule.data.streamed.divisions import Division
-from chainrule.data.streamed.loading import watch_of
 from chainrule.data.streamed.preparing import stored
+from chainrule.data.streamed.progress import watch_of
 from chainrule.data.streamed.reading import Reading
 from chainrule.data.streamed.stored import StoredSamples
 
