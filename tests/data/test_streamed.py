@@ -322,6 +322,32 @@ def test_a_text_among_the_numbers_of_a_csv_file_is_an_error_as_in_memory(tmp_pat
         assert uses["few"] == "category"
 
 
+def test_of_rows_with_long_texts_fewer_are_read_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(table_files, "TEXT", 5000)
+    path = tmp_path / "notes.parquet"
+    table = pl.DataFrame({"note": ["n" * (100 if k < 300 else 2) for k in range(900)], "y": np.arange(900.0)})
+    table.write_parquet(path)
+    files = table_files.TableFiles.of(str(path), [path])
+    for start in (0, 37, 650):
+        blocks = [*files.blocks(start=start)]
+        assert pl.concat([block for *_, block in blocks]).equals(table[start:])
+        assert [row for row, *_ in blocks] == [start + sum(len(b) for *_, b in blocks[:k]) for k in range(len(blocks))]
+        assert {len(block) for row, _, block in blocks if row < 300} <= {50}
+        assert max(len(block) for *_, block in blocks) == 97
+    assert {len(block) for *_, block in files.blocks(["y"])} == {97, 900 % 97}
+
+
+def test_a_category_of_many_values_stays_one_in_any_number_of_rows(folder, monkeypatch):
+    from chainrule.data import columns
+
+    monkeypatch.setattr(columns, "NUMBERS", 40 * ROWS)  # as in a table of a million rows
+    data = load(folder, target="y", memory=SMALL)
+    assert {use.name: use.role for use in data.columns}["shop"] == "category"
+    shop = next(k for k, name in enumerate(data.input_names) if name.startswith("shop"))
+    assert len(np.unique(data.training.x[:][:, shop])) == 2
+    assert len(repr(data.training.x)) < 200
+
+
 def test_what_fits_into_memory_is_read_into_it(folder):
     data = load(folder, target="y", memory="1GB")
     assert not data.training.on_disk

@@ -11,6 +11,10 @@ import typer
 
 from chainrule.cli import display
 from chainrule.cli.options import AsJson
+from chainrule.processes import is_first
+
+EVERY = 60.0
+"""The seconds between two lines that say how far something is."""
 
 
 def cache(
@@ -54,11 +58,30 @@ def cache(
 
 @contextmanager
 def first_pass_shown(hidden: bool) -> Iterator[None]:
-    """Within the block, a bar shows how far reading and preparing a streamed table is."""
-    from chainrule.data.streamed.loading import progress_shown
+    """Within the block, a bar shows how far reading and preparing a streamed table is; where there
+    is no terminal, as in a log, a line when each begins, and one a minute.
+    """
+    from chainrule.data.streamed.progress import progress_shown
 
-    if hidden or not display.err.is_terminal:
+    if hidden or not is_first():
         yield
-        return
-    with display.progress_bar("reading") as move, progress_shown(lambda what, done, rows: move(done, rows, what)):
-        yield
+    elif display.err.is_terminal:
+        with display.progress_bar("reading") as move, progress_shown(lambda what, done, rows: move(done, rows, what)):
+            yield
+    else:
+        with progress_shown(_Lines()):
+            yield
+
+
+class _Lines:
+    """Prints how far something is, now and then."""
+
+    def __init__(self) -> None:
+        self._what, self._told = "", 0.0
+
+    def __call__(self, what: str, done: int, of: int) -> None:
+        now = time.monotonic()
+        if what != self._what or now - self._told >= EVERY:
+            self._what, self._told = what, now
+            unit = "bytes" if what.startswith("converting") else "rows"
+            display.err.print(f"{what}: {done:,} of {of:,} {unit}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainrule.cli import display, options
+from chainrule.cli.cache import first_pass_shown
 from chainrule.cli.options import AsJson, Metrics, RunFolder, Threads, metric_names, output_suffix
 from chainrule.errors import require
 from chainrule.summary import Table, fact_lines, one_line, visible
@@ -288,7 +289,8 @@ def evaluate(
     if data is None:
         require(weight is None, "--weight is a column of DATA: pass it; the run's test set has the run's own weights")
         trained = replace(trained, data=trained.data or opened.load_data())
-    samples = None if data is None else labelled(trained.preparation, trained.target, data, weight)
+    with first_pass_shown(json):
+        samples = None if data is None else labelled(trained.preparation, trained.target, data, weight)
     report = trained.report(samples, names, threads)
     if interval is not None:
         report = replace(report, metrics=report.metrics | trained.interval_scores(samples, interval, threads))

@@ -23,10 +23,18 @@ from typing import Any
 from chainrule.data.memory import most_memory
 from chainrule.errors import DataError, setting
 
-FORMAT = 1
+FORMAT = 2
 """Another format is another key."""
 
 ABOUT, PROGRESS, BUILDING, LOCK, PARTIAL = "about.json", "progress.json", ".building", ".lock", ".partial"
+
+SEAL, SEALED = "seal", (".json", ".safetensors")
+"""What a record ends with, a hash of it and of the files of these kinds: what has another hash was
+damaged, and is prepared again. Files of samples are too large to be read for that.
+"""
+
+TRIES = 1000
+"""How often a damaged folder is looked at again while another process uses it, for 10 s in all."""
 
 RESERVE = 500_000_000
 """The bytes of a disk that the cache leaves free."""
@@ -88,7 +96,9 @@ def entries() -> list[Entry]:
 def _entry(path: Path) -> Entry:
     is_whole = path.suffix != BUILDING
     record = path / (ABOUT if is_whole else PROGRESS)
-    about = json.loads(record.read_text()) if record.exists() else {}
+    about = {}
+    with contextlib.suppress(OSError, ValueError):
+        about = _read(record)
     size = sum(file.stat().st_size for file in path.iterdir())
     used = record.stat().st_mtime if record.exists() else path.stat().st_mtime
     return Entry(path, about, size, used, is_whole, _is_locked(path))
@@ -188,9 +198,14 @@ def kept(key: str, needed: int, bound: int | None, build: Callable[[Path, dict[s
         root.mkdir(parents=True, exist_ok=True)
         held = Held(whole)
         file = held.file
+        tries = 0
         while not is_whole(whole) and not _lock(file, exclusive=True, wait=False):
             # Another process builds it, and holds it while it uses it: so this lock is shared.
             _lock(file, exclusive=False, wait=True)
+            tries += 1
+            if tries > TRIES:
+                raise DataError(f"{whole}: it is damaged, and another process uses it; end that, or {elsewhere()}")
+            time.sleep(0.01 * (tries > 1))
         if not is_whole(whole):
             if whole.exists():
                 shutil.rmtree(whole)
@@ -201,7 +216,7 @@ def kept(key: str, needed: int, bound: int | None, build: Callable[[Path, dict[s
                 partial.unlink()
             about = {**about, "files": {path.name: path.stat().st_size for path in building.iterdir()
                                         if path.name != PROGRESS}}  # fmt: skip
-            write(building / ABOUT, json.dumps(about).encode())
+            _write(building / ABOUT, about)
             with contextlib.suppress(FileNotFoundError):
                 (building / PROGRESS).unlink()
             building.rename(whole)
@@ -212,29 +227,52 @@ def kept(key: str, needed: int, bound: int | None, build: Callable[[Path, dict[s
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a folder has all its files, each of its size."""
+    """Whether a folder has all its files, each of its size, and those that are sealed as they were
+    written.
+    """
     try:
-        about = json.loads((path / ABOUT).read_text())
-        return all((path / name).stat().st_size == size for name, size in about["files"].items())
+        return all((path / name).stat().st_size == size for name, size in _read(path / ABOUT)["files"].items())
     except (OSError, ValueError, KeyError):
         return False
 
 
 def about(path: Path) -> dict[str, Any]:
     """What a folder says of itself."""
-    return dict(json.loads((path / ABOUT).read_text()))
+    return _read(path / ABOUT)
 
 
 def _progress(building: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads((building / PROGRESS).read_text()))
+        return _read(building / PROGRESS)
     except (OSError, ValueError):
         return {}
 
 
 def save_progress(building: Path, progress: Mapping[str, Any]) -> None:
     """Save how far building has come; the files it speaks of must be on the disk by now."""
-    write(building / PROGRESS, json.dumps(progress).encode())
+    _write(building / PROGRESS, progress)
+
+
+def _write(record: Path, said: Mapping[str, Any]) -> None:
+    said = json.loads(json.dumps(said))
+    write(record, json.dumps({**said, SEAL: _seal(record, said)}).encode())
+
+
+def _read(record: Path) -> dict[str, Any]:
+    """What a record says; raises ValueError if it or a file that it seals was damaged."""
+    said = json.loads(record.read_text())
+    if not isinstance(said, dict) or said.pop(SEAL, None) != _seal(record, said):
+        raise ValueError(f"{record}: it was altered")
+    return said
+
+
+def _seal(record: Path, said: Mapping[str, Any]) -> str:
+    found = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+    files = said.get("files")
+    for name in sorted(files) if isinstance(files, dict) else []:
+        if name.endswith(SEALED):
+            found.update(record.with_name(name).read_bytes())
+    return found.hexdigest()
 
 
 def write(path: Path, content: bytes | memoryview) -> None:

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 SAMPLE = 50_000
 """The rows of the training set to which texts that are no categories are fitted."""
 
+WIDE = 1000
+"""The values that a category may have however many rows there are: a record has one number for it.
+In memory it has all inputs, so that there may be fewer in many rows.
+"""
+
 Scale = list[tuple[float, float]]
 """The mean and the deviation, which may be 0, of each input."""
 
@@ -318,7 +323,8 @@ class _Texts:
             return self._dates.fitted(of, as_tokens, self.formats[0], self._ambiguous)
         many, values = self._counts.too_many, len(self._counts.of)
         is_prose = self._words + self._known >= WORDS * max(self._known, 1)
-        recurs = not many and OFTEN * values <= self._known and values < most_inputs(of.rows) and not is_prose
+        is_narrow = values < max(most_inputs(of.rows), WIDE)
+        recurs = not many and OFTEN * values <= self._known and is_narrow and not is_prose
         is_told = as_tokens is not None and is_prose and (many or OFTEN * values > self._known)
         if is_told or ((many or values > CATEGORIES) and not recurs):
             return self._as_text(as_tokens)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,27 +21,13 @@ from chainrule.data.streamed import cache
 from chainrule.data.streamed.by_values import SetsByValue, sets_by
 from chainrule.data.streamed.choosing import files_of
 from chainrule.data.streamed.divisions import Division, Sets
-from chainrule.data.streamed.fit import Fitted, Wanted, Watch, fit
+from chainrule.data.streamed.fit import Fitted, Wanted, fit
 from chainrule.data.streamed.preparing import fitted, stored
+from chainrule.data.streamed.progress import watch_of
 from chainrule.data.streamed.reading import Reading
 from chainrule.data.streamed.stored import StoredSamples
 from chainrule.data.streamed.table_files import TableFiles
 from chainrule.errors import DataError, require, setting, unknown
-
-Progress = Callable[[str, int, int], None]
-"""Is told what is done now, how many rows are done, and of how many."""
-
-_PROGRESS: ContextVar[Progress | None] = ContextVar("_PROGRESS", default=None)
-
-
-@contextmanager
-def progress_shown(progress: Progress) -> Iterator[None]:
-    """Within the block, the passes over the rows tell how far they are."""
-    token = _PROGRESS.set(progress)
-    try:
-        yield
-    finally:
-        _PROGRESS.reset(token)
 
 
 @dataclass(frozen=True)
@@ -225,9 +209,3 @@ class TargetColumn:
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
         found: Array = self[:]
         return found if dtype is None else found.astype(dtype)
-
-
-def watch_of(what: str, rows: int) -> Watch | None:
-    """Tells whoever shows progress how many rows are done; None if nobody does."""
-    progress = _PROGRESS.get()
-    return None if progress is None else lambda done: progress(what, done, rows)

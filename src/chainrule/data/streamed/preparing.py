@@ -11,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 
 from chainrule.arrays import Array
+from chainrule.data.barrier import guarded
 from chainrule.data.preparation import Preparation
 from chainrule.data.source import Source
 from chainrule.data.streamed import cache
@@ -124,5 +125,6 @@ def fitted(key: str, name: str, make: Callable[[], Fitted]) -> Fitted:
         return {"what": "a preparation", "source": name, "marks": found.marks}
 
     held = cache.kept(key, 0, None, build)
-    contents = {path.name: path.read_bytes() for path in held.path.iterdir() if path.name.startswith("preparation")}
-    return Fitted(Preparation.from_contents(contents), cache.about(held.path)["marks"])
+    with guarded(f"{held.path}: it can't be read; remove it"):
+        contents = {path.name: path.read_bytes() for path in held.path.iterdir() if path.name.startswith("preparation")}
+        return Fitted(Preparation.from_contents(contents), cache.about(held.path)["marks"])

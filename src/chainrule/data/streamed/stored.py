@@ -54,6 +54,9 @@ class StoredSamples:
 
     on_disk = True
 
+    def __repr__(self) -> str:
+        return f"<{self.rows:,} samples on a disk, from {self.files.name}>"
+
     def __len__(self) -> int:
         return self.rows
 

@@ -34,6 +34,9 @@ CELLS = 1 << 21
 FEWEST_ROWS, MOST_ROWS = 256, 1 << 16
 """The fewest and the most rows that are read at a time."""
 
+TEXT = 1 << 26
+"""The bytes of text that are read at a time, about: of rows with long texts there are fewer."""
+
 Stamp = tuple[int, int]
 """A file's size in bytes and the time when it was modified in ns, which tell whether it changed."""
 
@@ -146,16 +149,27 @@ class TableFiles:
         Raises DataError for a file that can't be read, or that has changed: also after the last
         block, so that nothing is kept of files that changed meanwhile.
         """
-        step = max(FEWEST_ROWS, min(MOST_ROWS, CELLS // max(1, len(columns or self.columns))))
+        most = max(FEWEST_ROWS, min(MOST_ROWS, CELLS // max(1, len(columns or self.columns))))
+        step = min(most, self._first_step(columns))
         for k, (path, first, end) in enumerate(zip(self.paths, self.starts, self.starts[1:], strict=False)):
             if end <= start:
                 continue
             check_unchanged(path, self.stamps[k])
-            for row in range(int(max(first, start)), int(end), step):
+            row = int(max(first, start))
+            while row < end:
                 within = row - int(first)
-                count = min(step, int(end) - row)
-                yield row, Place(str(path), int(self.before[k]) + within), self._read(k, within, count, columns)
+                frame = self._read(k, within, min(step, int(end) - row), columns)
+                yield row, Place(str(path), int(self.before[k]) + within), frame
+                row, step = row + len(frame), min(most, rows_of(frame))
         self.verify()
+
+    def _first_step(self, columns: Sequence[str] | None) -> int:
+        """How many rows to read first, going by the lengths of texts in the first ones."""
+        import polars as pl
+
+        texts = [column for column in columns or self.columns if self.schema[column] == pl.String]
+        k = int(np.argmax(self.rows > 0))
+        return rows_of(self._read(k, 0, min(FEWEST_ROWS, int(self.rows[k])), texts)) if texts else MOST_ROWS
 
     def _read(self, k: int, first: int, count: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Some rows of a file, with NaN, which is missing, as null in no column: as they are."""
@@ -199,6 +213,14 @@ class TableFiles:
         """The cells of a row by the names of their columns."""
         assert named
         return self[[row]].row(0, named=True)
+
+
+def rows_of(frame: pl.DataFrame) -> int:
+    """How many rows like these have TEXT bytes of text, at least one."""
+    import polars as pl
+
+    sizes = frame.select(pl.col(pl.String).str.len_bytes().sum())
+    return max(1, TEXT * len(frame) // max(1, sum(sizes.row(0)))) if sizes.width else MOST_ROWS
 
 
 def stamp_of(path: Path) -> Stamp:

@@ -11,8 +11,8 @@ from chainrule.data.streamed.array_loading import blocks_of as blocks_of_arrays
 from chainrule.data.streamed.array_loading import stored_arrays
 from chainrule.data.streamed.choosing import streamed
 from chainrule.data.streamed.divisions import Division
-from chainrule.data.streamed.loading import watch_of
 from chainrule.data.streamed.preparing import stored
+from chainrule.data.streamed.progress import watch_of
 from chainrule.data.streamed.reading import Reading
 from chainrule.rows import Rows
 
