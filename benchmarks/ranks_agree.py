@@ -164,7 +164,7 @@ def main() -> int:
             largest = int(one.apart.argmax())
             fraction, of_all = (one.apart / bound).max(), (one.apart[one.places] / one.of_all).max()
             sums = f"{bound[largest]:.1e} | {fraction:.1%}" if one.exact_terms else " | "
-            lines.append(f"| {name} | {dtype} | {len(one.apart):,} | {one.apart.max():.1e} | {sums} | {of_all:.1%} |")
+            lines.append(f"| {name} | {dtype} | {len(one.apart):,} | {one.apart.max():.1e} | {sums} | {of_all:.2%} |")
             print(lines[-1], flush=True)
     of_drift = ["| network | precision | ranks | " + " | ".join(f"{k:,} steps" for k in AFTER) + " |"]
     of_drift.append("| --- | --- | --- |" + " --- |" * len(AFTER))

@@ -128,6 +128,15 @@ class Training:
             time.sleep(0.02)
         return False
 
+    def until_ended(self) -> bool:
+        """Wait until mpirun and all ranks have ended; whether they do."""
+        end = time.monotonic() + PATIENCE
+        while self.process.poll() is None or self.processes():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.02)
+        return True
+
     def end(self) -> None:
         """End what is left of it."""
         for process in self.processes():
@@ -238,7 +247,7 @@ def attempt(folder: Path, failure: Failure, rng: random.Random, seen: Seen) -> s
             return "it goes on"
         else:
             began = time.monotonic()
-        if not training.until(lambda: training.process.poll() is not None and not training.processes()):
+        if not training.until_ended():
             return f"processes are left: {training.processes()}"
         return ended(training, failure, rank, time.monotonic() - began, seen) or whole(folder, seen)
     finally:
