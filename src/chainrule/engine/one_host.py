@@ -7,7 +7,6 @@ of `Sums`.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from chainrule.arrays import Vector
 from chainrule.engine.buffers import CACHE_LINE, aligned
-from chainrule.processes import NAP, Processes
+from chainrule.processes import Processes, nap
 
 
 @dataclass
@@ -46,4 +45,4 @@ class SharedMemory:
     def pause(self) -> None:
         """Wait a moment for the others: let MPI go on, and Python handle signals."""
         self.world.communicator.Iprobe()
-        time.sleep(NAP)
+        nap()

@@ -28,8 +28,8 @@ from chainrule.data.streamed.array_samples import ArraySamples
 from chainrule.data.streamed.choosing import written
 from chainrule.data.streamed.divisions import Division
 from chainrule.data.streamed.fit import Fitted, Wanted
-from chainrule.data.streamed.loading import watch_of
 from chainrule.data.streamed.preparing import fitted
+from chainrule.data.streamed.progress import watch_of
 from chainrule.errors import DataError, require, setting, unknown
 
 PREPARED = 12
