@@ -104,8 +104,8 @@ class ArraySamples:
         return out
 
     def _parts(self, start: int, stop: int) -> Iterator[tuple[int, Array]]:
-        """These samples, some at a time: the first one's row in the files, and the places of all from
-        there on, among which are rows of other sets.
+        """These samples, some at a time: the first one's row in the files, and the places of all
+        from there on, among which are rows of other sets.
         """
         starts = self.division.starts[:, self.set]
         while start < stop:
