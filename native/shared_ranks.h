@@ -16,9 +16,6 @@
 
 namespace chainrule {
 
-// Each rank has memory that all see: a board for a few numbers, and two windows for the gradient. A
-// window or a side of the board is written again only after a later meeting, to which the others come
-// once they have read it: so one meeting is enough for each exchange.
 // The core that this thread is on; -1 if the system does not say.
 inline int this_core() {
 #if defined(__linux__)
@@ -43,6 +40,9 @@ inline bool leave_core([[maybe_unused]] int core, [[maybe_unused]] int least) {
 #endif
 }
 
+// Each rank has memory that all see: a board for a few numbers, and two windows for the gradient. A
+// window or a side of the board is written again only after a later meeting, to which the others come
+// once they have read it: so one meeting is enough for each exchange.
 template <class T> struct SharedRanks final : Ranks {
     std::vector<Range> parts;       // of the gradient, in the order in which they are finished
     std::function<bool()> pause;    // sleeps for a moment; false if this rank must give up

@@ -47,7 +47,9 @@ class Deferred(np.lib.mixins.NDArrayOperatorsMixin):
                 return self.between(start, max(start, stop))
             rows = np.arange(start, stop, step)
         if np.ndim(rows) == 0:
-            row = range(len(self))[int(rows)]
+            row = int(rows) + (len(self) if rows < 0 else 0)
+            if not 0 <= row < len(self):
+                raise IndexError(f"row {rows} of {len(self):,}")
             return self.between(row, row + 1)[0]
         rows = np.asarray(rows)
         return self.take(np.flatnonzero(rows) if rows.dtype == bool else rows)

@@ -20,7 +20,7 @@ from chainrule.data.preparation import fit_preparation
 from chainrule.data.source import from_table
 from chainrule.data.streamed import cache, divisions, preparing, table_files
 from chainrule.data.streamed.divisions import Division
-from chainrule.data.streamed.statistics import Moments
+from chainrule.data.streamed.statistics import Drawn, Moments
 from chainrule.data.targets import fit_target
 from chainrule.data.weights import weighted_by
 from chainrule.errors import DataError, SettingError
@@ -160,6 +160,15 @@ def test_moments_of_blocks_are_those_of_all_numbers(blocks, are_weighted):
     np.testing.assert_allclose(moments.mean, mean, atol=1e-8)
     np.testing.assert_allclose(moments.deviation(weight.sum()), deviation, atol=1e-8)
     assert (moments.low, moments.high) == (whole.min(), whole.max())
+
+
+def test_of_long_texts_fewer_are_drawn():
+    drawn, random = Drawn(50, bytes=330), np.random.default_rng(0)
+    for size in (20, 40, 1000):
+        drawn.add(random, pl.Series(["é" * (size // 2), None] * 30), np.ones(60))
+        assert sum(len((text or "").encode()) for text in drawn.values) <= 330
+        assert len(drawn.values) == len(drawn.keys) == len(drawn.weights) == len(drawn.lengths) == drawn.most
+    assert 0 < drawn.most < 30
 
 
 def test_a_cell_of_no_use_is_found_with_its_file_and_row(folder):
@@ -418,6 +427,8 @@ def test_a_run_on_a_streamed_table_is_used_and_resumed_on_the_command_line(folde
     capsys.readouterr()
     assert cli.run(["train", "--resume", "run", "--epochs", "3"]) == 2
     assert "the file part-1.parquet has another size, or was written at another time" in capsys.readouterr().err
+    assert cli.run(["play", "run"]) == 2  # before any data is read
+    assert "its samples are on a disk, and the page takes a run's in memory" in capsys.readouterr().err
     assert cli.run(["cache", "--clear"]) == 0
 
 

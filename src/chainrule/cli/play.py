@@ -96,8 +96,9 @@ def play(
         run = Run.open(what)
         words = f"{what} was made elsewhere and has no data; train it on yours, then play the run that this makes"
         require(not run.is_imported, f"{words}: chainrule train DATA --from {what}")
+        require_in_memory(str(run.data["name"]), run.trained.plan.blocks is not None)
         dataset = run.load_data()
-        require_in_memory(dataset)
+        require_in_memory(dataset.name, dataset.on_disk)
         made = partial(_report, run, dataset)
     elif what in BUILTIN:
         raise SettingError(f"{what} is built in: run 'chainrule play' and choose it on the page")

@@ -99,13 +99,13 @@ def page_data(settings: DataSettings, dataset: Dataset | None) -> PageData:
     return PageData(data, settings.features, points[data.rows], points[held_out])
 
 
-def require_in_memory(dataset: Dataset) -> None:
-    """Raise DataError for the data of a run whose samples are on a disk: the page would show some
-    of them only, and replays all steps.
+def require_in_memory(name: str, on_disk: bool) -> None:
+    """Raise DataError for the data of a run, of this name, whose samples are on a disk: the page
+    would show some of them only, and replays all steps.
     """
-    if dataset.on_disk:
+    if on_disk:
         others = "chainrule explain, life, doctor and report read what they need of it"
-        raise DataError(f"{dataset.name}: its samples are on a disk, and the page takes a run's in memory; {others}")
+        raise DataError(f"{name}: its samples are on a disk, and the page takes a run's in memory; {others}")
 
 
 class PointsError(SettingError):

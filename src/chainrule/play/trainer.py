@@ -87,7 +87,7 @@ class Trainer:
 
     def __init__(self, settings: Settings, dataset: Dataset | None = None, run: Run | None = None) -> None:
         if run is not None and dataset is not None:
-            require_in_memory(dataset)
+            require_in_memory(dataset.name, dataset.on_disk)
         self.samples = page_data(settings.data, dataset)
         self.data = self.samples.data
         self.settings, self.run = settings if run is not None else settings.suited_to(self.data), run

@@ -96,28 +96,40 @@ class Drawn:
     least are kept.
 
     Attributes:
-        most: how many are kept
+        most: how many are kept, at most; fewer where they would have more than `bytes` in all
+        bytes: how many bytes they may have
         keys: their random numbers
+        lengths: how many bytes each has
         weights: their weights
         values: their values, in the order of the rows
     """
 
     most: int
+    bytes: int = 64_000_000
     keys: Array = field(default_factory=lambda: np.zeros(0))
+    lengths: Array = field(default_factory=lambda: np.zeros(0, np.int64))
     weights: Array = field(default_factory=lambda: np.zeros(0))
     values: list[Any] = field(default_factory=list)
 
     def add(self, random: np.random.Generator, values: Any, weights: Array) -> None:
-        """Take rows into account, with their values, a column of polars, and their weights."""
+        """Take rows into account, with their texts, a column of polars, and their weights."""
         keys = random.random(len(values))
         if len(self.keys) >= self.most:
             fits = np.flatnonzero(keys < self.keys.max())
             keys, weights, values = keys[fits], weights[fits], values[fits]
         if not len(keys):
             return
+        lengths = np.concatenate([self.lengths, values.str.len_bytes().fill_null(0).to_numpy()])
         keys, weights = np.concatenate([self.keys, keys]), np.concatenate([self.weights, weights])
         values = [*self.values, *values.to_list()]
-        kept = np.sort(np.argpartition(keys, self.most - 1)[: self.most]) if len(keys) > self.most else None
-        if kept is not None:
-            keys, weights, values = keys[kept], weights[kept], [values[k] for k in kept.tolist()]
-        self.keys, self.weights, self.values = keys, weights, values
+        if len(keys) > self.most or lengths.sum() > self.bytes:
+            order = np.argsort(keys)[: self.most]
+            self.most = min(self.most, max(1, int(np.searchsorted(lengths[order].cumsum(), self.bytes, side="right"))))
+            kept = np.sort(order[: self.most])
+            keys, weights, lengths, values = (
+                keys[kept],
+                weights[kept],
+                lengths[kept],
+                [values[k] for k in kept.tolist()],
+            )
+        self.keys, self.weights, self.lengths, self.values = keys, weights, lengths, values
