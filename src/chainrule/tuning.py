@@ -38,7 +38,7 @@ from chainrule.summary import Shown, Summary, Table
 from chainrule.training import EpochEnded, Event, Listener, Plan, history, make_plan, plan_for, start
 from chainrule.training.class_weights import ClassWeight
 from chainrule.training.metrics import Choice
-from chainrule.training.plan import AUTO, Choices
+from chainrule.training.planning import AUTO, Choices
 
 if TYPE_CHECKING:
     import optuna

@@ -18,7 +18,7 @@ from chainrule.network import Network
 from chainrule.runs import Recorder, Run, train
 from chainrule.threads import Backoff, ahead, available, most_threads, undivided
 from chainrule.training.loop import start
-from chainrule.training.plan import make_plan
+from chainrule.training.planning import make_plan
 from engines import needs_native
 
 

@@ -29,7 +29,8 @@ from chainrule.runs import Trained, follow, for_loss
 from chainrule.training import Listener, Plan, Progress, make_plan, plan_for, start
 from chainrule.training.defaults import BATCH_SIZE
 from chainrule.training.metrics import Choice
-from chainrule.training.plan import AUTO, Layers
+from chainrule.training.networks import Layers
+from chainrule.training.planning import AUTO
 from chainrule.training.progress_bar import with_progress
 
 VALIDATION = 0.1

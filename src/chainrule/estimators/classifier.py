@@ -28,7 +28,8 @@ from chainrule.losses import loss as named_loss
 from chainrule.training import Listener
 from chainrule.training.class_weights import ClassWeight
 from chainrule.training.metrics import Choice
-from chainrule.training.plan import AUTO, Layers
+from chainrule.training.networks import Layers
+from chainrule.training.planning import AUTO
 from chainrule.training.threshold import decide
 
 

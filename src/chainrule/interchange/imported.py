@@ -23,7 +23,7 @@ from chainrule.losses import loss as named_loss
 from chainrule.network import Network
 from chainrule.runs import Trained
 from chainrule.training import Plan, Progress
-from chainrule.training.plan import outputs_for
+from chainrule.training.networks import outputs_for
 
 IMPORTED = "imported"
 """Why the training of an imported network ended: there was none."""

@@ -28,7 +28,7 @@ from chainrule.runs import Run
 from chainrule.training import Plan, Timeline, make_plan
 from chainrule.training.catalog import NAMES
 from chainrule.training.loop import evaluate, start
-from chainrule.training.plan import build_network, default_loss, outputs_for
+from chainrule.training.networks import build_network, default_loss, outputs_for
 from chainrule.training.report import QuantityScores, report_on_quantities
 
 CHECKPOINTS, CHECKPOINT_BYTES = 240, 64_000_000

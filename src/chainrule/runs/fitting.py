@@ -26,7 +26,9 @@ from chainrule.training.choice import plan_for
 from chainrule.training.class_weights import ClassWeight
 from chainrule.training.loop import Listener, Progress
 from chainrule.training.metrics import Choice
-from chainrule.training.plan import AUTO, Layers, Plan
+from chainrule.training.networks import Layers
+from chainrule.training.plan import Plan
+from chainrule.training.planning import AUTO
 from chainrule.training.progress_bar import with_progress
 
 

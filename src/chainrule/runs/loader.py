@@ -32,7 +32,8 @@ from chainrule.training import Plan, Progress
 from chainrule.training import metrics as measures
 from chainrule.training.catalog import NAMES
 from chainrule.training.loop import WrittenSample
-from chainrule.training.plan import check_augmentation, outputs_for
+from chainrule.training.networks import outputs_for
+from chainrule.training.planning import check_augmentation
 from chainrule.training.stopping import followed
 from chainrule.training.threshold import require_two_classes
 from chainrule.typed import Count, Matching, Positive, Range, misfit

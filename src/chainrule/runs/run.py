@@ -30,7 +30,8 @@ from chainrule.summary import Shown, Summary
 from chainrule.training import Listener, Timeline, history
 from chainrule.training.loop import final_weights
 from chainrule.training.metrics import Choice, Metric, unknown_functions, with_functions
-from chainrule.training.plan import AUTO, Plan, on_engine, with_patience
+from chainrule.training.plan import Plan
+from chainrule.training.planning import AUTO, on_engine, with_patience
 from chainrule.training.progress_bar import with_progress
 
 Own: TypeAlias = type | Callable[..., Any] | Metric

@@ -3,7 +3,8 @@
 from chainrule.training.choice import plan_for
 from chainrule.training.loop import Ended, EpochEnded, Event, Listener, Progress, Sampled, Started, Stepped, start
 from chainrule.training.metrics import Metric
-from chainrule.training.plan import Plan, make_plan
+from chainrule.training.plan import Plan
+from chainrule.training.planning import make_plan
 from chainrule.training.progress_bar import ProgressBar
 from chainrule.training.rate_range import RangeTest, learning_rate_range
 from chainrule.training.report import Report

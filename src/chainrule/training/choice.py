@@ -19,7 +19,9 @@ from chainrule.generators import generator
 from chainrule.rows import Rows
 from chainrule.threads import most_threads
 from chainrule.training import defaults, loop
-from chainrule.training.plan import Choices, Layers, Plan, make_plan
+from chainrule.training.networks import Layers
+from chainrule.training.plan import Plan
+from chainrule.training.planning import Choices, make_plan
 from chainrule.training.selection import Selection
 
 FOLDS = 3

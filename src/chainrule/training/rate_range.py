@@ -13,7 +13,8 @@ from chainrule.data import Data, Dataset, load
 from chainrule.descent.schedules import Schedule
 from chainrule.errors import NonFiniteError, require
 from chainrule.training import loop
-from chainrule.training.plan import Choices, Layers, make_plan
+from chainrule.training.networks import Layers
+from chainrule.training.planning import Choices, make_plan
 
 
 @dataclass(frozen=True)
