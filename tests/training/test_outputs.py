@@ -10,6 +10,7 @@ from sklearn import metrics as sk
 
 from chainrule import train
 from chainrule.data import Samples, from_arrays, load
+from chainrule.data.settings import Settings
 from chainrule.errors import DataError, RunError, SettingError
 from chainrule.explain import Explanation
 from chainrule.explain.page import page
@@ -17,7 +18,6 @@ from chainrule.explain.scheme import draw
 from chainrule.explain.text import lines
 from chainrule.losses import GaussianNegativeLogLikelihood, Ordinal, Quantiles
 from chainrule.runs import Recorder, Run
-from chainrule.runs.loader import Settings
 from chainrule.runs.recipe import from_json, to_json
 from chainrule.training.ranks import RANKED
 from chainrule.typed import misfit

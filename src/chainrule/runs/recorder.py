@@ -301,7 +301,7 @@ def _status(progress: Progress, status: str) -> dict[str, Any]:
 
 
 def _computed(plan: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a plan, as JSON, that say how its steps are computed; see loader.Computed."""
+    """The settings of a plan, as JSON, that say how its steps are computed: `records.Computed`."""
     return {name: plan.get(name) for name in COMPUTED} | {"ranks": plan.get("ranks", 1)}
 
 

@@ -25,6 +25,7 @@ from chainrule.runs.differences import difference
 from chainrule.runs.fitting import check_callbacks, follow, other_data
 from chainrule.runs.lock import sweep_left
 from chainrule.runs.recorder import Recorder, record_threshold
+from chainrule.runs.records import DataRecipe, Manifest, Versions
 from chainrule.runs.trained import Trained
 from chainrule.summary import Shown, Summary
 from chainrule.training import Listener, Timeline, history
@@ -51,9 +52,9 @@ class Run(Shown):
     """
 
     folder: Path
-    manifest: loader.Manifest
-    data: loader.DataRecipe
-    versions: loader.Versions
+    manifest: Manifest
+    data: DataRecipe
+    versions: Versions
     trained: Trained
 
     @staticmethod
