@@ -241,7 +241,7 @@ def test_a_run_on_arrays_is_used_and_resumed_on_the_command_line(tmp_path, monke
     np.save("data/y.npy", LABEL[::-1])
     capsys.readouterr()
     assert cli.run(["train", "--resume", "run", "--epochs", "3"]) == 2
-    assert re.search(r"y\.npy has another size, or was written later", capsys.readouterr().err)
+    assert re.search(r"y\.npy has another size, or was written at another time", capsys.readouterr().err)
 
 
 def test_a_file_that_changes_ends_training_at_the_next_epoch(tmp_path):
