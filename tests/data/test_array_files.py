@@ -22,6 +22,7 @@ from chainrule.data.targets import fit_target
 from chainrule.errors import DataError, SettingError
 from chainrule.rows import Rows
 from chainrule.runs import Run, follow
+from chainrule.threads import in_threads
 from chainrule.training import make_plan, start
 
 ROWS, SMALL = 900, 10_000
@@ -101,6 +102,37 @@ def test_arrays_are_fitted_and_prepared_as_in_memory(tmp_path, kind):
         np.testing.assert_array_equal(part.x[7:9], np.asarray(expected.x)[7:9])
     shown = data.sample(3)
     assert str(shown) == str(whole.source.sample(int(rows[3])))
+
+
+@pytest.mark.parametrize("kind", ["f8", "i2", ">f4", "u1", "i8", "?"])
+@pytest.mark.parametrize("shape", [(1,), (7,), (2, 3, 2)])
+def test_numbers_of_any_type_are_standardized_to_the_bits_of_memory(tmp_path, monkeypatch, kind, shape):
+    """Some at a time, in several threads, from parts that have rows of other sets and that don't."""
+    monkeypatch.setattr(array_samples, "BYTES", 3000)
+    monkeypatch.setattr(array_samples, "NUMBERS", 40)
+    x = np.random.default_rng(2).normal(50, 9, (ROWS, *shape)).astype(kind if kind != "?" else "f4")
+    x = x > 50 if kind == "?" else x
+    folder = saved(tmp_path / "data", x=x, y=LABEL, weight=RANDOM.random(ROWS))
+    for settings in ({}, {"shuffle": False}):
+        data = load(folder, memory=100, **settings)
+        whole = load(folder, **settings)
+        for part, rows in ((data.training, data.rows), (data.test, data.test_rows)):
+            expected = prepare(data.preparation, whole.source.take(np.asarray(rows)))
+            found = in_threads(lambda k, part=part: part.read(k, k + 45), range(0, len(part), 45))
+            for wanted, *parts in zip(expected, *found, strict=True):
+                assert np.concatenate([*map(np.asarray, parts)]).tobytes() == np.asarray(wanted).tobytes()
+
+
+def test_numbers_that_can_not_be_prepared_are_named_by_their_row(tmp_path):
+    x = numbers(3)
+    x[[37, 60], [1, 0]] = 3e38, np.nan
+    saved(tmp_path / "data", x_train=numbers(3) / 1e3, y_train=LABEL, x_test=x, y_test=LABEL)
+    data = load(tmp_path / "data", memory=SMALL)
+    for first, row, column in ((0, 38, 1), (30, 38, 1), (38, 61, 0)):
+        with pytest.raises(DataError, match=f"row {row}, column {column}: the number is too far"):
+            data.test.read(first, ROWS)
+    expected = prepare(data.preparation, source_from_arrays(x[61:], LABEL[61:]))
+    np.testing.assert_array_equal(data.test.read(61, ROWS).x, expected.x)
 
 
 @given(st.data())
@@ -241,7 +273,7 @@ def test_a_run_on_arrays_is_used_and_resumed_on_the_command_line(tmp_path, monke
     np.save("data/y.npy", LABEL[::-1])
     capsys.readouterr()
     assert cli.run(["train", "--resume", "run", "--epochs", "3"]) == 2
-    assert re.search(r"y\.npy has another size, or was written later", capsys.readouterr().err)
+    assert re.search(r"y\.npy has another size, or was written at another time", capsys.readouterr().err)
 
 
 def test_a_file_that_changes_ends_training_at_the_next_epoch(tmp_path):
