@@ -82,6 +82,7 @@ def test_calls_of_any_number_of_steps_give_the_same_bits(shared, cuts, slice_of)
 
 def test_what_was_handed_out_stays_and_what_is_handed_in_is_only_read(shared, monkeypatch):
     monkeypatch.setattr(engine, "SLICE", 0.0)
+    shared = JaxEngine(shared.problem)  # whose pace is not known yet
     at, batches = position_of(shared.problem), batches_of()
     states = [array for state in at.states for array in state.values() if isinstance(array, np.ndarray)]
     for array in (at.parameters, at.statistics, *states, batches.x, batches.y, batches.weight, batches.order):
@@ -162,7 +163,7 @@ def test_nan_is_predicted_where_the_definition_predicts_it(shared):
 
 
 def test_every_layer_that_the_native_engine_computes_has_an_operation():
-    assert set(DECLARED.layers) == set(LAYERS)
+    assert set(DECLARED.layers) >= set(LAYERS)
     network = Network([layers.Branches([[Dense(9), make(), Flatten()] for make in WIDE.values()])], 5)
     assert {op.name for op in lower(Problem(network, losses.HalfSquares(), optimizer("sgd"))).ops} <= set(OPERATIONS)
 
