@@ -18,15 +18,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from chainrule.heartbeats import Address, Link, Mark, Problem, Watch
+if TYPE_CHECKING:
+    from chainrule.heartbeats import Address, Link, Mark
 
 COUNTS = {"OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE", "PMI_RANK": "PMI_SIZE", "PMIX_RANK": "SLURM_NTASKS"}
 """The variables with the rank and with the number of ranks: those of Open MPI (which may have been
@@ -93,6 +93,8 @@ def on_this_machine() -> int:
 
 def name() -> str:
     """What this rank is called in messages, counted from 0."""
+    import socket  # which takes long to import
+
     rank, count = place()
     return f"rank {rank} of {count} on {socket.gethostname()}"
 
@@ -119,6 +121,8 @@ def begin(together: bool) -> None:
         for name in COUNTS:
             os.environ.pop(name, None)
         return
+    from chainrule.heartbeats import Link
+
     global _link
     waiting, _link = os.getpid(), Link(rank == 0, on_this_machine() == count)
     child = os.fork()
@@ -210,6 +214,8 @@ def _wait(child: int, link: Link) -> None:
 
     signal.signal(signal.SIGTERM, pass_on)
     rank, count = place()
+    from chainrule.heartbeats import Problem, Watch  # only where ranks train
+
     ended = Watch(rank, count, name(), child, link).until_end()
     if isinstance(ended, Problem):
         os.kill(child, signal.SIGKILL)

@@ -15,13 +15,15 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chainrule import mpirun
 from chainrule.errors import SettingError, require_package
-from chainrule.heartbeats import Mark
+
+if TYPE_CHECKING:
+    from chainrule.heartbeats import Mark
 
 
 @dataclass(frozen=True)

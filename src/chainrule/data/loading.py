@@ -26,10 +26,8 @@ from chainrule.data.settings import Settings
 from chainrule.data.source import Source, check_types
 from chainrule.data.splits import Split, divide
 from chainrule.data.streamed.array_files import paths_of
-from chainrule.data.streamed.array_loading import ArrayRequest, load_arrays, may_be_streamed, streamed_arrays
 from chainrule.data.streamed.cache import most as most_cached
 from chainrule.data.streamed.choosing import streamed
-from chainrule.data.streamed.loading import Request, load_streamed
 from chainrule.data.targets import (
     Label,
     checked_order,
@@ -162,6 +160,9 @@ def load(
         require(task in (None, "ordinal"), f"the classes have an order, but the task is {task}; {choice}")
         task = reading["task"] = "ordinal"
     by, _ = Split.named(split, shuffle), most_memory(memory)
+    from chainrule.data.streamed.array_loading import ArrayRequest, load_arrays, may_be_streamed, streamed_arrays
+    from chainrule.data.streamed.loading import Request, load_streamed
+
     bound = most_cached(cache)
     chosen: dict[str, Any] = {"target": target, "drop": drop, "task": task, "image_size": image_size, "seed": seed,
               "likely_task": likely_task, "scale_target": scale_target}  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -136,7 +136,8 @@ class Batches:
         """Mini-batches [start, stop)."""
         if start == 0 and stop * self.size >= len(self.order):
             return self
-        return replace(self, order=self.order[start * self.size : stop * self.size])
+        order = self.order[start * self.size : stop * self.size]
+        return Batches(self.x, self.y, self.weight, order, self.size, self.numbers)  # faster than `replace`
 
     @property
     def on_disk(self) -> bool:

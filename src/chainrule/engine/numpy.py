@@ -40,10 +40,10 @@ class NumpyEngine:
 
     def steps(self, position: Position, batches: Batches) -> Iterator[StepRecord]:
         """Take a step for each mini-batch and record its gradient and update."""
-        first = position.step
+        first, data = position.step, batches.data
 
         def gathered(k: int) -> tuple[Samples, Array]:
-            return self.problem.gather(batches.data, batches.rows(k), first + k), batches.numbers_of(k)
+            return self.problem.gather(data, batches.rows(k), first + k), batches.numbers_of(k)
 
         for samples, rows in (ahead if batches.on_disk else map)(gathered, range(len(batches))):
             record = self.step(position, samples, rows)

@@ -13,7 +13,6 @@ from chainrule.data.barrier import guarded
 from chainrule.data.dataframes import as_array, as_polars, is_frame
 from chainrule.data.finding import Data, Unlabelled
 from chainrule.data.series_loading import labelled_windows, last_windows
-from chainrule.data.streamed.using import stored_of
 from chainrule.data.text_windows import find_text, windows_of
 from chainrule.data.weights import checked_weight, weighted_by
 from chainrule.errors import DataError, require, setting
@@ -94,6 +93,8 @@ def _labelled(preparation: Preparation | None, target: Target, what: Any, column
         return labelled_windows(preparation, what)
     targets = target.in_table if preparation.kind == "table" else None
     read = preparation.texts if is_pair else preparation.reading
+    from chainrule.data.streamed.using import stored_of
+
     if (samples := stored_of(what, preparation, column)) is not None:
         return samples
     source = find(what, target=targets, task=target.task, image_size=preparation.image_size, read=read)

@@ -20,7 +20,6 @@ from chainrule.data import (
 )
 from chainrule.data.finding import Data, Unlabelled
 from chainrule.data.series_loading import last_windows
-from chainrule.data.streamed.using import blocks_of
 from chainrule.engine import Chunk, Engine, Predictor, StepRecord
 from chainrule.errors import DataError, is_number, require, unknown
 from chainrule.rows import Rows
@@ -192,6 +191,8 @@ class Trained(Writing, Reading, Shown):
 
         Samples of a Dataset, and their array `x`, are prepared already and used as they are.
         """
+        from chainrule.data.streamed.using import blocks_of
+
         if (blocks := blocks_of(x, self.preparation)) is not None:  # of a table that does not fit into memory
             return np.concatenate([self.raw(block, threads) for block in blocks])
         outputs = self._outputs(inputs(self.preparation, x), threads)

@@ -284,7 +284,7 @@ def events(
 
 def _stops(stopping: Flag) -> bool:
     """Whether a callback ended training: those of the first of several processes decide for all."""
-    if world().broadcast(stopping.is_set()):
+    if world().count > 1 and world().broadcast(stopping.is_set()):
         stopping.set()
     return stopping.is_set()
 
