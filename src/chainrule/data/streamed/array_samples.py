@@ -226,9 +226,9 @@ class ArraySamples:
         return Samples(inputs, prepared(targets), _as_weights(weight))
 
     def _standardize(self, x: Array, room: Array, out: Any) -> bool:
-        """Write numbers into `out`, less the mean and in deviations: to the bits of the preparation,
-        but in few passes through a core's cache, since training waits for it. False if they are
-        prepared in another way, or can't be, which the preparation explains.
+        """Write numbers into `out`, less the mean and in deviations: to the bits of the
+        preparation, but in few passes through a core's cache, since training waits for it.
+        False if they are prepared in another way, or can't be, which the preparation explains.
         """
         if self._scale is None or not out.flags.c_contiguous:
             return False
