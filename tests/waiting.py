@@ -44,8 +44,12 @@ def run_for(page, steps):
 
 
 def pause(page):
-    """Pause a run, unless it has stopped by itself meanwhile: a click would then go on."""
-    page.locator("#run").evaluate("(button) => button.textContent === 'Pause' && button.click()")
+    """Pause a run. One that has stopped by itself meanwhile is paused all the same, without a click,
+    which would go on: so the page has a command to answer, with all numbers of where it stopped.
+    """
+    pressed = page.locator("#run").evaluate("(button) => button.textContent === 'Pause' && !button.click()")
+    if not pressed:
+        page.evaluate("() => import('./loop.js').then((loop) => loop.pause(), () => {})")
 
 
 def choose(page, selector, value):
