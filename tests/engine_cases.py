@@ -127,3 +127,20 @@ EVERYTHING = [
     Residual([Dense(40, activation="tanh"), layers.LayerNorm()]), layers.PReLU(),
     Branches([Dense(9), [Dense(33, activation="relu"), Dense(8)]]), layers.Softmax(), Dense(5),
 ]  # fmt: skip
+
+
+class Odd(losses.Loss):
+    """A user's loss."""
+
+    def samples(self, prediction, target):
+        return ((prediction - losses.base.like(prediction, target)) ** 4).sum(axis=1)
+
+    def slopes(self, prediction, target):
+        return 4 * (prediction - losses.base.like(prediction, target)) ** 3
+
+
+class Half(stages.Stage):
+    """A user's stage of an optimizer."""
+
+    def apply(self, g, state, point):
+        return g / 2, state

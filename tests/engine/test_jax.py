@@ -12,7 +12,6 @@ import pytest
 from chainrule import layers, losses
 from chainrule.arrays import Scaled
 from chainrule.descent import optimizer, optimizers
-from chainrule.descent.stages import Stage
 from chainrule.engine import Batches, Problem
 from chainrule.engine.jax import JaxEngine, engine
 from chainrule.engine.numpy import NumpyEngine
@@ -20,7 +19,7 @@ from chainrule.errors import ShapeError
 from chainrule.layers import Dense, Embedding, Flatten, Input, TiedDense
 from chainrule.losses import MeanSquaredError
 from chainrule.network import Network
-from engine_cases import CLOSE, EVERYTHING, WIDE, near, normal, position_of
+from engine_cases import CLOSE, EVERYTHING, WIDE, Half, near, normal, position_of
 from waiting import WAIT
 
 
@@ -134,13 +133,6 @@ class Odd(MeanSquaredError):  # noqa: N818
 
     def row_slopes(self, prediction, target):
         return 2 * super().row_slopes(prediction, target)
-
-
-class Half(Stage):
-    """A user's stage."""
-
-    def apply(self, g, state, point):
-        return g / 2, state
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from chainrule.layers import Dense, Dropout, Embedding, Flatten, Layer, ReLU, Re
 from chainrule.layers.recurrence import GateSums
 from chainrule.layers.settings import Block
 from chainrule.layers.windows import Windowed
-from chainrule.losses import Loss, Penalty
+from chainrule.losses import Penalty
 from chainrule.network import Network
 from engine_cases import (
     CHAINS,
@@ -38,6 +38,8 @@ from engine_cases import (
     QUANTITIES,
     SCHEDULES,
     WIDE,
+    Half,
+    Odd,
     all_stages,
     near,
     normal,
@@ -308,23 +310,6 @@ class Cube(Layer):
 
     def updated_statistics(self, params, saved):
         return {"seen": params["seen"] + len(saved)}
-
-
-class Odd(Loss):
-    """A user's loss."""
-
-    def samples(self, prediction, target):
-        return ((prediction - losses.base.like(prediction, target)) ** 4).sum(axis=1)
-
-    def slopes(self, prediction, target):
-        return 4 * (prediction - losses.base.like(prediction, target)) ** 3
-
-
-class Half(Stage):
-    """A user's optimizer stage."""
-
-    def apply(self, g, state, point):
-        return g / 2, state
 
 
 @pytest.mark.parametrize(
