@@ -161,9 +161,10 @@ def load(
         task = reading["task"] = "ordinal"
     by, _ = Split.named(split, shuffle), most_memory(memory)
     from chainrule.data.streamed.array_loading import ArrayRequest, load_arrays, may_be_streamed, streamed_arrays
-    from chainrule.data.streamed.loading import Request, load_streamed
+    from chainrule.data.streamed.loading import TableRequest, load_streamed
 
     bound = most_cached(cache)
+    common = (task, order, validation, test, by, seed, scale_target, likely_task)
     chosen: dict[str, Any] = {"target": target, "drop": drop, "task": task, "image_size": image_size, "seed": seed,
               "likely_task": likely_task, "scale_target": scale_target}  # fmt: skip
     others = {"read": read, "memory": memory, "samples": samples, "text": text, "tokens": tokens, "length": length,
@@ -175,7 +176,7 @@ def load(
         problem = "arrays are streamed, without columns to choose from"
         left_out = [name for name in of_others if chosen.get(name)] + ["weight"] * (weighing is not None)
         require(not left_out, f"{problem}; leave {' and '.join(map(setting, left_out))} out")
-        of_arrays = ArrayRequest(task, order, validation, test, by, seed, scale_target, likely_task, samples, weight)
+        of_arrays = ArrayRequest(*common, samples, weight)
         data = load_arrays(what, *in_files, of_arrays, preparation)
         again = _to_load_again(what, validation, test, chosen | {"memory": in_files[0]}) if weight is None else None
         return replace(data, settings=again)
@@ -186,8 +187,7 @@ def load(
         problem = f"{files.name}: it is a table that is streamed, with a row for each sample"
         require(not given, f"{problem}; leave {' and '.join(map(setting, given))} out")
         tokens_of = as_tokens if text is not None or len(files) < token_columns.FROM else AUTOMATIC
-        request = Request(target, drop, task, read, weighing, order, validation, test, by, seed, scale_target,
-                          likely_task, tokens_of, bound)  # fmt: skip
+        request = TableRequest(*common, target, drop, read, weighing, tokens_of, bound)
         data = load_streamed(files, most, why, request, preparation)
         as_read = {"target": list(data.target.columns) or data.target.name, "memory": most}
         return replace(data, settings=_to_load_again(what, validation, test, chosen | as_read))

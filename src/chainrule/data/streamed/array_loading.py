@@ -21,7 +21,7 @@ from chainrule.data.memory import most_memory
 from chainrule.data.places import Place
 from chainrule.data.preparation import Preparation
 from chainrule.data.source import TASKS, Source
-from chainrule.data.splits import Split, checked_share
+from chainrule.data.splits import checked_share
 from chainrule.data.streamed import array_fit, cache
 from chainrule.data.streamed.array_files import ArrayFile, ArrayFiles, HeldArray, RowArray, paths_of, with_shape
 from chainrule.data.streamed.array_samples import ArraySamples
@@ -30,6 +30,7 @@ from chainrule.data.streamed.divisions import Division
 from chainrule.data.streamed.fit import Fitted, Wanted
 from chainrule.data.streamed.preparing import fitted
 from chainrule.data.streamed.progress import watch_of
+from chainrule.data.streamed.request import Request
 from chainrule.errors import DataError, require, setting, unknown
 
 PREPARED = 12
@@ -39,17 +40,9 @@ COPIES = 3
 
 
 @dataclass(frozen=True)
-class ArrayRequest:
+class ArrayRequest(Request):
     """The arguments of `load` for arrays that are streamed."""
 
-    task: str | None
-    order: Any
-    validation: Any
-    test: Any
-    by: Split
-    seed: int
-    scale_target: bool
-    likely_task: str | None
     samples: str | None
     weight: Any
 

@@ -16,7 +16,7 @@ from chainrule.data.columns import check_read, shortened
 from chainrule.data.dataset import Dataset
 from chainrule.data.preparation import Preparation
 from chainrule.data.source import TASKS, Source
-from chainrule.data.splits import Split, checked_share
+from chainrule.data.splits import checked_share
 from chainrule.data.streamed import cache
 from chainrule.data.streamed.by_values import SetsByValue, sets_by
 from chainrule.data.streamed.choosing import files_of
@@ -25,33 +25,26 @@ from chainrule.data.streamed.fit import Fitted, Wanted, fit
 from chainrule.data.streamed.preparing import fitted, stored
 from chainrule.data.streamed.progress import watch_of
 from chainrule.data.streamed.reading import Reading
+from chainrule.data.streamed.request import Request
 from chainrule.data.streamed.stored import StoredSamples
 from chainrule.data.streamed.table_files import TableFiles
 from chainrule.errors import DataError, require, setting, unknown
 
 
 @dataclass(frozen=True)
-class Request:
+class TableRequest(Request):
     """The arguments of `load` for a table that is streamed."""
 
     target: str | list[str] | None
     drop: Sequence[str]
-    task: str | None
     read: Mapping[str, str]
     weight: str | None
-    order: Sequence[Any] | None
-    validation: Any
-    test: Any
-    by: Split
-    seed: int
-    scale_target: bool
-    likely_task: str | None
     tokens: token_columns.Wanted | None
     cache: int | None
 
 
 def load_streamed(
-    files: TableFiles, memory: int, why: str, request: Request, preparation: Preparation | None
+    files: TableFiles, memory: int, why: str, request: TableRequest, preparation: Preparation | None
 ) -> Dataset:
     """A data set whose samples stay on disk.
 
@@ -98,14 +91,14 @@ def load_streamed(
     )  # fmt: skip
 
 
-def _reading(files: TableFiles, request: Request) -> Reading:
+def _reading(files: TableFiles, request: TableRequest) -> Reading:
     """How the rows are read, with the last of the columns that are left as target by default."""
     left = [name for name in files.columns if name not in (*request.drop, request.weight)]
     target = request.target or (left[-1] if left else files.columns[-1])
     return Reading(files, target, request.drop, request.task, dict(request.read), request.weight)
 
 
-def _division(reading: Reading, request: Request) -> Sets:
+def _division(reading: Reading, request: TableRequest) -> Sets:
     """How the rows are divided; raises DataError if too few are left to train on."""
     rows = len(reading.files)
     shares = [share if isinstance(share, int | float) else 0.0 for share in (request.validation, request.test)]
@@ -116,7 +109,7 @@ def _division(reading: Reading, request: Request) -> Sets:
     return Division(rows, validation, test, request.seed if request.by.by == "chance" else None)
 
 
-def _fitted(reading: Reading, division: Sets, request: Request) -> Fitted:
+def _fitted(reading: Reading, division: Sets, request: TableRequest) -> Fitted:
     """The fitted preparation, which is kept in the cache."""
     wanted = Wanted(request.task, request.likely_task, request.order, request.scale_target, request.tokens,
                     request.seed)  # fmt: skip
